@@ -1,0 +1,99 @@
+"""Speech synthesis with eSpeak NG (D13, engine ``espeak``): small, offline, deterministic.
+
+eSpeak NG is GPL software; it is not part of steplens. The library and its voices come with the
+optional package ``espeakng-loader`` and are loaded at run time through ctypes.
+
+eSpeak NG keeps wave generator state in static variables that survive even its own termination, so
+that a sentence's audio depends on what was spoken before it. Each sentence is therefore spoken in
+a process of its own, forked (in a few milliseconds) from one that has never spoken.
+"""
+
+import ctypes
+import multiprocessing
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+
+import numpy as np
+from scipy.signal import resample_poly
+
+SAMPLING_RATE_HZ = 16_000
+
+# Constants of espeak-ng's speak_lib.h.
+_AUDIO_OUTPUT_SYNCHRONOUS = 2
+_POS_CHARACTER = 1
+_CHARS_UTF8 = 1
+_PARAMETER_RATE = 1
+_OK = 0
+
+_CALLBACK = ctypes.CFUNCTYPE(
+    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
+)
+
+
+def synthesize(
+    texts: Iterable[str], voice: str, words_per_minute: int = 175, threads: int = 1
+) -> Iterator[np.ndarray]:
+    """Speak each text: yields (n_samples,) float32 at 16 kHz, in [-1, 1], in the order of ``texts``.
+
+    Parameters
+    ----------
+    texts : iterable of str
+        Sentences; each one's audio depends on nothing but itself, the voice and the rate.
+    voice : str
+        eSpeak NG voice, for example ``"de"`` or ``"cmn"`` (``resources/languages.tsv``).
+    words_per_minute : int
+        Speaking rate; eSpeak NG's own default is 175.
+    threads : int
+        Sentences spoken at a time.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        ``espeakng-loader`` is not installed.
+    ValueError
+        eSpeak NG has no such voice.
+    RuntimeError
+        A text gave no audio.
+    """
+    try:
+        import espeakng_loader
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "speech engine 'espeak' needs the package espeakng-loader: "
+            "pip install espeakng-loader, or choose another engine under speech.engine"
+        ) from error
+    paths = (espeakng_loader.get_library_path(), espeakng_loader.get_data_path())
+    fork = multiprocessing.get_context("fork")
+    tasks = ((*paths, voice, words_per_minute, text) for text in texts)
+    with fork.Pool(threads, maxtasksperchild=1) as pool:
+        yield from pool.imap(_speak_once, tasks, chunksize=1)
+
+
+def _speak_once(task: tuple[str, str, str, int, str]) -> np.ndarray:
+    library_path, data_path, voice, words_per_minute, text = task
+    library = ctypes.CDLL(library_path)
+    native_hz = library.espeak_Initialize(_AUDIO_OUTPUT_SYNCHRONOUS, 0, data_path.encode(), 0)
+    if native_hz <= 0:
+        raise RuntimeError(f"eSpeak NG could not be initialised from {data_path}")
+    samples: list[np.ndarray] = []
+
+    def collect(wave, n_samples, _events) -> int:
+        if wave and n_samples > 0:
+            samples.append(np.ctypeslib.as_array(wave, shape=(n_samples,)).copy())
+        return 0
+
+    callback = _CALLBACK(collect)
+    library.espeak_SetSynthCallback(callback)
+    if library.espeak_SetVoiceByName(voice.encode()) != _OK:
+        raise ValueError(f"eSpeak NG has no voice {voice!r}; see resources/languages.tsv")
+    library.espeak_SetParameter(_PARAMETER_RATE, words_per_minute, 0)
+    encoded = text.encode("utf-8")
+    status = library.espeak_Synth(
+        encoded, len(encoded) + 1, 0, _POS_CHARACTER, 0, _CHARS_UTF8, None, None
+    )
+    library.espeak_Synchronize()
+    if status != _OK or not samples:
+        raise RuntimeError(f"eSpeak NG (voice {voice!r}) gave no audio for {text!r}")
+    wave = np.concatenate(samples).astype(np.float32) / 32768.0
+    ratio = Fraction(SAMPLING_RATE_HZ, native_hz)
+    return resample_poly(wave, ratio.numerator, ratio.denominator).astype(np.float32)

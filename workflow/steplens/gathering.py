@@ -1,0 +1,12 @@
+"""One CSV out of the CSVs of several steps."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from .atomic import write_csv
+
+
+def gather(parts: list[Path], output: Path) -> None:
+    """Concatenate tables with the same columns, in the order given."""
+    write_csv(pd.concat([pd.read_csv(part) for part in parts]), output)

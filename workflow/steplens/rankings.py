@@ -1,0 +1,185 @@
+"""Stage ``rank``: AP and medians of every neuron for every language, from one condition's stores.
+
+A ranking is a small Zarr group like a store: ``ap`` and ``median`` (language, neuron), ``n_valid``
+(language), and the neuron coordinates. Top-k sets are taken from it where they are needed, so that
+another k ranks nothing again.
+"""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from .ranking import rank, use_threads
+from .store import NEURON_CHUNK, add_array, add_neurons, commit, fresh_folder, open_store
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """One condition's AP and medians.
+
+    Attributes
+    ----------
+    languages : list of str
+    ap : (n_languages, n_neurons) float64
+    median : (n_languages, n_neurons) float32
+    n_valid : (n_languages,) int; utterances behind each row
+    neurons : DataFrame of layer, submodule, unit, step_invariant, a row a column of ``ap``
+    """
+
+    languages: list[str]
+    ap: np.ndarray
+    median: np.ndarray
+    n_valid: np.ndarray
+    neurons: pd.DataFrame
+
+    def row(self, language: str) -> int:
+        """The row of a language."""
+        return self.languages.index(language)
+
+
+def neurons_of(data: xr.Dataset) -> pd.DataFrame:
+    """The neuron table of an opened store or ranking."""
+    names = data["submodule"].to_numpy()
+    return pd.DataFrame(
+        {
+            "layer": data["layer"].to_numpy(),
+            "submodule": pd.Categorical(names, categories=list(dict.fromkeys(names))),
+            "unit": data["unit"].to_numpy(),
+            "step_invariant": data["step_invariant"].to_numpy(),
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Condition:
+    """The stores of one condition, one a language, opened lazily."""
+
+    languages: list[str]
+    data: list[xr.Dataset]
+    valid: list[np.ndarray]  # (n_utterances,) bool a language
+    columns: np.ndarray  # the neurons that take part
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The language, as an index, of each valid utterance: (n_examples,) int."""
+        return np.repeat(np.arange(len(self.valid)), [mask.sum() for mask in self.valid])
+
+    @property
+    def utterances(self) -> list[np.ndarray]:
+        """Sentence ids of the valid utterances of each language."""
+        return [
+            data["utterance"].to_numpy()[mask]
+            for data, mask in zip(self.data, self.valid, strict=True)
+        ]
+
+    def blocks(self):
+        """Column positions and (n_examples, <= 16,384) activations, block by block."""
+        for start in range(0, len(self.columns), NEURON_CHUNK):
+            columns = self.columns[start : start + NEURON_CHUNK]
+            span = slice(columns[0], columns[-1] + 1)
+            inside = columns - columns[0]
+            parts = [
+                data["activation"][:, span].to_numpy()[mask][:, inside]
+                for data, mask in zip(self.data, self.valid, strict=True)
+            ]
+            yield slice(start, start + len(columns)), np.concatenate(parts)
+
+
+def open_condition(
+    stores: dict[str, Path], include_step_invariant: bool, min_valid: int = 2
+) -> Condition:
+    """Open one condition's stores.
+
+    Parameters
+    ----------
+    stores : dict
+        Language to store.
+    include_step_invariant : bool
+        Whether cross-attention keys and values take part (D4).
+    min_valid : int
+        Valid utterances that every language needs.
+
+    Raises
+    ------
+    ValueError
+        Stores of different neurons or models, or a language with too few valid utterances.
+    """
+    data = [open_store(path) for path in stores.values()]
+    first = data[0]
+    for path, other in zip(stores.values(), data, strict=True):
+        for key in ("model", "revision"):
+            if other.attrs[key] != first.attrs[key]:
+                raise ValueError(
+                    f"{path}: {key}: expected {first.attrs[key]!r}, got {other.attrs[key]!r}; "
+                    "languages of one condition come from one model"
+                )
+        if other.sizes["neuron"] != first.sizes["neuron"]:
+            raise ValueError(
+                f"{path}: expected {first.sizes['neuron']} neurons, got {other.sizes['neuron']}"
+            )
+    valid = [
+        one["valid"].to_numpy() if "valid" in one else np.ones(one.sizes["utterance"], dtype=bool)
+        for one in data
+    ]
+    for language, path, mask in zip(stores, stores.values(), valid, strict=True):
+        if mask.sum() < min_valid:
+            raise ValueError(
+                f"{path}: {language} has {mask.sum()} valid utterances, expected at least "
+                f"{min_valid}: its sentences end before this step; drop the step or the language"
+            )
+    keep = np.ones(first.sizes["neuron"], dtype=bool)
+    if not include_step_invariant:
+        keep = ~first["step_invariant"].to_numpy()
+    return Condition(list(stores), data, valid, np.flatnonzero(keep))
+
+
+def rank_condition(
+    stores: dict[str, Path], output: Path, include_step_invariant: bool, threads: int
+) -> None:
+    """Write one ranking.
+
+    Parameters
+    ----------
+    stores : dict
+        Language to store, in the order of the ranking's rows.
+    output : path
+        The ranking's ``zarr.json``.
+    include_step_invariant : bool
+    threads : int
+    """
+    use_threads(threads)
+    condition = open_condition(stores, include_step_invariant)
+    shape = (len(stores), len(condition.columns))
+    ap, median = np.empty(shape), np.empty(shape, dtype=np.float32)
+    labels = condition.labels
+    for where, activations in condition.blocks():
+        ap[:, where], median[:, where] = rank(activations, labels, len(stores))
+    n_valid = np.array([mask.sum() for mask in condition.valid])
+    path = fresh_folder(output)
+    add_array(path, "ap", ap, ["language", "neuron"])
+    add_array(path, "median", median, ["language", "neuron"])
+    add_array(path, "n_valid", n_valid, ["language"])
+    add_neurons(path, neurons_of(condition.data[0]).iloc[condition.columns])
+    sources = {lang: one.attrs["digest"] for lang, one in zip(stores, condition.data, strict=True)}
+    commit(path, {"languages": list(stores), "store_digests": sources})
+    log.info(
+        "ranked %d neurons for %d languages over %d utterances", shape[1], shape[0], len(labels)
+    )
+
+
+def open_ranking(path: str | Path) -> Ranking:
+    """Read a ranking."""
+    data = open_store(path)
+    return Ranking(
+        data.attrs["languages"],
+        data["ap"].to_numpy(),
+        data["median"].to_numpy(),
+        data["n_valid"].to_numpy(),
+        neurons_of(data),
+    )

@@ -1,0 +1,66 @@
+"""Table 5: neurons and parameters of each component, from the model config alone (no weights)."""
+
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from .atomic import write_csv
+from .model_source import ModelSource
+from .models import (
+    SeamlessM4Tv2Decoder,
+    SeamlessM4Tv2Encoder,
+    SeamlessM4Tv2SpeechEncoder,
+    load_config,
+)
+from .sites import MODULES, n_layers, neuron_table
+
+_CLASSES = {
+    "speech_encoder": SeamlessM4Tv2SpeechEncoder,
+    "text_encoder": SeamlessM4Tv2Encoder,
+    "decoder": SeamlessM4Tv2Decoder,
+}
+
+
+def component_table(config) -> pd.DataFrame:
+    """Layers, neurons and parameters of each module.
+
+    Parameters
+    ----------
+    config : SeamlessM4Tv2Config
+
+    Returns
+    -------
+    DataFrame
+        component, layers, neurons_per_layer, neurons, step_invariant_neurons, parameters. The token
+        embedding, which the text encoder, the decoder and the output share, is a row of its own.
+    """
+    rows = []
+    for module in MODULES:
+        neurons = neuron_table(config, module)
+        with torch.device("meta"):
+            parameters = dict(_CLASSES[module](config).named_parameters())
+        layers = n_layers(config, module)
+        rows.append(
+            {
+                "component": module,
+                "layers": layers,
+                "neurons_per_layer": len(neurons) // layers,
+                "neurons": len(neurons),
+                "step_invariant_neurons": int(neurons["step_invariant"].sum()),
+                "parameters": sum(
+                    one.numel() for name, one in parameters.items() if "embed_tokens" not in name
+                ),
+            }
+        )
+    embedding = {
+        "component": "shared_embedding",
+        "parameters": config.vocab_size * config.hidden_size,
+    }
+    counts = ["layers", "neurons_per_layer", "neurons", "step_invariant_neurons"]
+    return pd.DataFrame([*rows, embedding | dict.fromkeys(counts, 0)])
+
+
+def write_components(source: ModelSource, output: Path) -> None:
+    """Write ``tables/table5.csv``."""
+    write_csv(component_table(load_config(source)), output)

@@ -1,0 +1,238 @@
+"""What steering did: control rates, differences, ratios, language and quality, with intervals.
+
+An outcome is one output text under one condition (task, step, source, target, control). The unsteered
+output of a sentence stands beside every step and target. Random controls are pooled over their
+seeds, utterance by utterance. One draw of sentences serves all conditions of a source language, so
+that every difference and ratio is a paired one (D12).
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rapidfuzz.distance import Levenshtein
+
+from .control import effect_ratios, pooled_rate, script_counts
+from .language_id import language_probabilities
+from .languages import Language
+from .repetition import longest_repeat
+from .resampling import draw_counts, percentile_interval
+
+CONTROLS = ("unsteered", "random", "other_language", "steered")
+CONDITION = ["task", "step", "source", "target", "control"]
+
+
+def gather(steered: list[Path], unsteered: dict[tuple[str, str], Path]) -> pd.DataFrame:
+    """All outcomes of a run.
+
+    Parameters
+    ----------
+    steered : list of path
+        ``steering/texts/…`` of every task, source and step.
+    unsteered : dict
+        (task, source) to ``decoding/<task>/<source>.parquet``.
+
+    Returns
+    -------
+    DataFrame
+        The columns of ``CONDITION``, seed, utterance, ended, longest_repeat, text, and the
+        unsteered text of the same sentence as ``reference``.
+    """
+    parts = []
+    for path in steered:
+        texts = pd.read_parquet(path)
+        task, source, step = texts[["task", "source", "step"]].iloc[0]
+        plain = pd.read_parquet(unsteered[task, source]).set_index("utterance")
+        texts["reference"] = plain["text"].loc[texts["utterance"]].to_numpy()
+        parts.append(texts)
+        used = plain.loc[texts["utterance"].unique()].reset_index()
+        repeats = [longest_repeat(list(tokens)) for tokens in used["tokens"]]
+        for target in texts["target"].unique():
+            parts.append(
+                used[["utterance", "ended", "text"]].assign(
+                    task=task, step=step, source=source, target=target, control="unsteered",
+                    seed=0, longest_repeat=repeats, reference=used["text"],
+                )
+            )  # fmt: skip
+    columns = [*CONDITION, "seed", "utterance", "ended", "longest_repeat", "text", "reference"]
+    return pd.concat(parts)[columns].reset_index(drop=True)
+
+
+class Draws:
+    """The bootstrap draws of each source language: (n_resamples, n_utterances) counts."""
+
+    def __init__(self, outcomes: pd.DataFrame, n_resamples: int, seed: int):
+        self._draws = {}
+        for source, part in outcomes.groupby("source", sort=False):
+            utterances = np.sort(part["utterance"].unique())
+            counts = draw_counts(len(utterances), n_resamples, seed, str(source))
+            self._draws[source] = pd.Index(utterances), counts
+
+    def weighted_sums(self, source: str, utterances: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Sums of ``values`` (n, …) over each resample of the sentences: (n_resamples, …)."""
+        index, counts = self._draws[source]
+        per_sentence = np.zeros((len(index), *values.shape[1:]))
+        np.add.at(per_sentence, index.get_indexer(utterances), values)
+        return np.tensordot(counts, per_sentence, axes=1)
+
+
+def _conditions(outcomes: pd.DataFrame) -> Iterator[tuple[dict, pd.DataFrame]]:
+    order = pd.CategoricalDtype(list(CONTROLS), ordered=True)
+    frame = outcomes.assign(control=outcomes["control"].astype(order))
+    for key, part in frame.groupby(CONDITION, sort=True, observed=True):
+        yield dict(zip(CONDITION, key, strict=True)), part
+
+
+def rate_draws(
+    outcomes: pd.DataFrame, languages: dict[str, Language], draws: Draws
+) -> list[tuple[dict, np.ndarray]]:
+    """Control rates of every condition between languages of different script, with their draws.
+
+    Returns
+    -------
+    list of (row, (n_resamples,) array)
+        ``row`` has the columns of ``CONDITION``, rate, n_texts and n_without_script.
+    """
+    found = []
+    for key, part in _conditions(outcomes):
+        target, other = languages[key["target"]].script, languages[key["source"]].script
+        if target == other:
+            continue
+        counts = script_counts(part["text"], target, other)  # (n_texts, 2)
+        sums = draws.weighted_sums(key["source"], part["utterance"].to_numpy(), counts)
+        row = key | {
+            "rate": float(pooled_rate(counts)),
+            "n_texts": len(part),
+            "n_without_script": int((counts.sum(1) == 0).sum()),
+        }
+        found.append((row, pooled_rate(sums[:, None, :])))
+    return found
+
+
+def control_rates(rated: list[tuple[dict, np.ndarray]]) -> pd.DataFrame:
+    """Table of control rates with intervals (table 1)."""
+    rows = []
+    for row, drawn in rated:
+        low, high = percentile_interval(drawn)
+        rows.append(row | {"ci_low": low, "ci_high": high})
+    columns = [*CONDITION, "rate", "ci_low", "ci_high", "n_texts", "n_without_script"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def effects(rated: list[tuple[dict, np.ndarray]], languages: dict[str, Language]) -> pd.DataFrame:
+    """By how much steering raises the target-script rate, averaged over the pairs of a direction.
+
+    Returns
+    -------
+    DataFrame
+        task, step, direction, baseline (unsteered, random, other_language), difference (steered
+        minus baseline, in rate), its interval, and the number of pairs. A pair without a rate in
+        either condition is left out of the mean.
+    """
+    by_key = {tuple(row[name] for name in CONDITION): (row["rate"], drawn) for row, drawn in rated}
+    groups: dict[tuple, list[tuple[float, np.ndarray]]] = {}
+    for (task, step, source, target, control), (rate, drawn) in by_key.items():
+        if control != "steered":
+            continue
+        direction = f"{languages[source].script} to {languages[target].script}"
+        for baseline in ("unsteered", "random", "other_language"):
+            other = by_key.get((task, step, source, target, baseline))
+            if other is not None:
+                pairs = groups.setdefault((task, step, direction, baseline), [])
+                pairs.append((rate - other[0], drawn - other[1]))
+    rows = []
+    for (task, step, direction, baseline), pairs in groups.items():
+        values = np.array([value for value, _ in pairs])
+        known = np.isfinite(values)
+        drawn = np.array([one for (_, one), keep in zip(pairs, known, strict=True) if keep])
+        low, high = percentile_interval(drawn.mean(0)) if known.any() else (np.nan, np.nan)
+        rows.append(
+            {
+                "task": task, "step": step, "direction": direction, "baseline": baseline,
+                "difference": values[known].mean() if known.any() else np.nan,
+                "ci_low": low, "ci_high": high, "n_pairs": int(known.sum()),
+            }
+        )  # fmt: skip
+    measured = ["difference", "ci_low", "ci_high", "n_pairs"]
+    return pd.DataFrame(rows, columns=["task", "step", "direction", "baseline", *measured])
+
+
+def ratios(rated: list[tuple[dict, np.ndarray]], min_source_rate: float) -> pd.DataFrame:
+    """Cross-modal effect ratios of the steered condition with intervals (table 3, D11)."""
+    steered = [(row, drawn) for row, drawn in rated if row["control"] == "steered"]
+    table = effect_ratios(
+        pd.DataFrame([row for row, _ in steered], columns=[*CONDITION, "rate"]), min_source_rate
+    )
+    drawn_of = {
+        (row["source"], row["target"], row["step"], row["task"]): drawn for row, drawn in steered
+    }
+    intervals = []
+    for row in table.itertuples():
+        asr, tr = (drawn_of[row.source, row.target, row.step, task] for task in ("asr", "tr"))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            intervals.append(percentile_interval(tr / asr))
+    low, high = zip(*intervals, strict=True) if intervals else ((), ())
+    return table.assign(ci_low=low, ci_high=high)
+
+
+def probabilities(
+    outcomes: pd.DataFrame, languages: dict[str, Language], draws: Draws
+) -> pd.DataFrame:
+    """Mean fastText probability of source and target language, with intervals (table 4)."""
+    codes = list(dict.fromkeys([*outcomes["source"], *outcomes["target"]]))
+    texts = outcomes["text"].unique()
+    found = language_probabilities(texts, [languages[code].fasttext for code in codes])
+    of_text = dict(zip(texts, found, strict=True))
+    rows = []
+    for key, part in _conditions(outcomes):
+        values = np.array([of_text[text] for text in part["text"]])
+        values = values[:, [codes.index(key["source"]), codes.index(key["target"])]]
+        known = np.isfinite(values).all(1)
+        row = dict(key)
+        utterances = part["utterance"].to_numpy()[known]
+        n = draws.weighted_sums(key["source"], utterances, np.ones(len(utterances)))
+        sums = draws.weighted_sums(key["source"], utterances, values[known])
+        for column, name in enumerate(("p_source", "p_target")):
+            with np.errstate(invalid="ignore"):
+                low, high = percentile_interval(sums[:, column] / n)
+            mean = values[known, column].mean() if known.any() else np.nan
+            row |= {name: mean, f"{name}_low": low, f"{name}_high": high}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def quality(outcomes: pd.DataFrame, draws: Draws, degenerate_tokens: int) -> pd.DataFrame:
+    """How far outputs moved from the unsteered ones, and how many collapsed.
+
+    Returns
+    -------
+    DataFrame
+        The columns of ``CONDITION``; ``cer``, the character error rate against the unsteered output
+        (edits over its characters, may exceed 1), with its interval; ``degenerate_share``, outputs
+        with an immediate repetition of at least ``degenerate_tokens`` tokens;
+        ``unfinished_share``, outputs that reached the limit of tokens; ``n_texts``.
+    """
+    rows = []
+    for key, part in _conditions(outcomes):
+        edits = [
+            Levenshtein.distance(*pair)
+            for pair in zip(part["reference"], part["text"], strict=True)
+        ]
+        counts = np.array([edits, part["reference"].str.len()]).T.astype(float)
+        sums = draws.weighted_sums(key["source"], part["utterance"].to_numpy(), counts)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            low, high = percentile_interval(sums[:, 0] / sums[:, 1])
+        total = counts.sum(0)
+        rows.append(
+            key
+            | {
+                "cer": total[0] / total[1] if total[1] else np.nan,
+                "cer_low": low,
+                "cer_high": high,
+                "degenerate_share": (part["longest_repeat"] >= degenerate_tokens).mean(),
+                "unfinished_share": 1 - part["ended"].mean(),
+                "n_texts": len(part),
+            }
+        )
+    return pd.DataFrame(rows)

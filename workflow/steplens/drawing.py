@@ -1,0 +1,52 @@
+"""Stage ``figures``: the figures of a run out of its CSVs, each as ``<stem>.svg`` and ``<stem>.png``."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from .figures import location, overlap, sensitivity, spearman, steering
+from .figures.style import save
+from .languages import load_languages
+
+
+def _names() -> dict[str, str]:
+    return {code: language.name for code, language in load_languages().items()}
+
+
+def figure2(location_csv: Path, stem: Path) -> None:
+    """Where the top-k neurons lie in the encoders."""
+    save(location.draw_encoders(pd.read_csv(location_csv), _names()), stem)
+
+
+def figure3(location_csv: Path, stem: Path) -> None:
+    """Where the top-k neurons lie in the decoder, step by step."""
+    save(location.draw_decoder(pd.read_csv(location_csv), _names()), stem)
+
+
+def figure4(overlap_csv: Path, summary_csv: Path, stem: Path) -> None:
+    """Overlap matrices by step."""
+    save(overlap.draw(pd.read_csv(overlap_csv), pd.read_csv(summary_csv), _names()), stem)
+
+
+def figure5(spearman_csv: Path, summary_csv: Path, stem: Path) -> None:
+    """Spearman maps by step."""
+    save(spearman.draw(pd.read_csv(spearman_csv), pd.read_csv(summary_csv), _names()), stem)
+
+
+def figure6(sensitivity_csv: Path, stem: Path) -> None:
+    """Diagonal ratio over k."""
+    save(sensitivity.draw(pd.read_csv(sensitivity_csv)), stem)
+
+
+def figure7(rates_csv: Path, stem: Path) -> None:
+    """Control rates by step, direction and control."""
+    languages = load_languages()
+    rates = pd.read_csv(rates_csv)
+    scripts = {code: language.script for code, language in languages.items()}
+    rates["direction"] = rates["source"].map(scripts) + " to " + rates["target"].map(scripts)
+    save(steering.draw(rates, list(languages)), stem)
+
+
+def figure8(quality_csv: Path, stem: Path) -> None:
+    """Character error rate and collapse under steering."""
+    save(steering.draw_quality(pd.read_csv(quality_csv)), stem)

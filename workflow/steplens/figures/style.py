@@ -1,0 +1,178 @@
+"""One look for all figures: type sizes, colours, matrices, and files equal in every run.
+
+Figures are made without pyplot: no window, no global state, and nothing to close, because no
+registry holds them.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+
+# Okabe and Ito: told apart with any common colour vision. Yellow is left out: too pale on white.
+BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
+VERMILION, SKY, BLACK = "#D55E00", "#56B4E9", "#000000"
+LINES = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+GREY = "#6b6b6b"
+COUNTS = "cividis"
+DIVERGING = "RdBu_r"
+
+TASK_NAMES = {
+    "s2t": "speech translation (s2t)",
+    "t2t": "text translation (t2t)",
+    "asr": "speech recognition (asr)",
+    "tr": "text repetition (tr)",
+}
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_DPI = 160
+_STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.labelsize": 9,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.7,
+    "xtick.major.width": 0.7,
+    "ytick.major.width": 0.7,
+    "figure.facecolor": "white",
+    "svg.hashsalt": "steplens",  # element ids are random without it
+    "svg.fonttype": "path",  # looks alike where the font is missing
+}
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # a reader's own matplotlibrc must not change the files
+        matplotlib.rcParams.update(_STYLE)
+        yield
+
+
+def styled(draw: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a drawing function: it runs under the style and leaves the settings as they were."""
+
+    @wraps(draw)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        with _style():
+            return draw(*args, **kwargs)
+
+    return wrapped
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure on the Agg canvas; sizes in inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save(figure: Figure, stem: Path) -> None:
+    """Write ``<stem>.svg`` and ``<stem>.png`` (160 dpi), byte for byte the same in every run."""
+    stem = Path(stem)
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    with _style():
+        # "figure2.v1" is a stem too: with_suffix would cut it.
+        figure.savefig(stem.parent / f"{stem.name}.svg", metadata={"Date": None}, dpi=_DPI)
+        figure.savefig(stem.parent / f"{stem.name}.png", metadata={"Software": None}, dpi=_DPI)
+
+
+def in_order(values: Iterable) -> list:
+    """The distinct values, in order of first appearance."""
+    return list(dict.fromkeys(values))
+
+
+def full_name(code: str, names: dict[str, str]) -> str:
+    """``German (deu)``, or the code alone where it has no name."""
+    return f"{names[code]} ({code})" if code in names else code
+
+
+def percent(share: float, unit: str = " %") -> str:
+    """A share of one in percent with one decimal; a dash for a missing value."""
+    return "–" if pd.isna(share) else f"{100 * share:.1f}{unit}"
+
+
+def no_data(figure: Figure, message: str) -> Figure:
+    """Say in the figure that there is nothing to draw."""
+    figure.text(0.5, 0.5, message, ha="center", va="center", color=GREY)
+    return figure
+
+
+def matrix_panels(n: int, n_languages: int, most_columns: int = 4) -> tuple[Figure, list[Axes]]:
+    """A figure with room for ``n`` annotated matrices, row by row; no empty axes are left."""
+    columns = min(n, most_columns)
+    rows = -(-n // columns)
+    side = 0.4 * max(n_languages, 5)
+    figure = new_figure(2.6 + (side + 0.15) * columns, 0.4 + (side + 0.75) * rows)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+    for extra in axes[n:]:
+        extra.remove()
+    return figure, axes[:n]
+
+
+def language_matrix(frame: pd.DataFrame, value: str, languages: Sequence[str]) -> np.ndarray:
+    """Speech language x text language, from one row a cell; NaN where there is none."""
+    wide = frame.pivot(index="speech_language", columns="text_language", values=value)
+    return wide.reindex(index=languages, columns=languages).to_numpy(dtype=float)
+
+
+def annotated_matrix(
+    axes: Axes,
+    matrix: np.ndarray,
+    languages: Sequence[str],
+    names: dict[str, str],
+    text: Callable[[float], str],
+    **image: object,
+) -> AxesImage:
+    """Draw a language x language matrix, with every cell's value in it.
+
+    Parameters
+    ----------
+    axes : Axes
+    matrix : (n_languages, n_languages) array
+        Rows are speech, columns are text.
+    languages : sequence of str
+    names : dict
+        Name of each language code.
+    text : callable
+        How a value is written in its cell.
+    image
+        Passed to ``imshow``: the colour map and its limits.
+    """
+    drawn = axes.imshow(matrix, **image)
+    ticks = range(len(languages))
+    axes.set_xticks(ticks, languages)
+    axes.set_yticks(ticks, [full_name(code, names) for code in languages])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    for (row, column), value in np.ndenumerate(matrix):
+        if np.isnan(value):
+            continue
+        axes.text(
+            column, row, text(value), ha="center", va="center", fontsize=8,
+            color=_ink(drawn.to_rgba(value)), fontweight="bold" if row == column else "normal",
+        )  # fmt: skip
+    return drawn
+
+
+def _ink(background: tuple[float, ...]) -> str:
+    """Black or white, whichever is read better on a background (relative luminance)."""
+    red, green, blue = (channel**2.2 for channel in background[:3])
+    return "black" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 else "white"

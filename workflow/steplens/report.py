@@ -1,0 +1,273 @@
+"""The report of a run: one HTML file that holds its figures, tables and findings."""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from . import report_findings
+from .figures.style import in_order, percent
+from .report_format import (
+    CONTROLS,
+    Cell,
+    Formatter,
+    Table,
+    how_many,
+    number,
+    step_name,
+    task_name,
+    two_decimals,
+)
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+# Which rule makes a table: the error about a missing one names it.
+RULES = {
+    "comparison/location.csv": "locate",
+    "comparison/overlap_summary.csv": "gather_comparison",
+    "comparison/spearman_summary.csv": "gather_comparison",
+    "comparison/valid_counts.csv": "count_valid",
+    "steering/control_rates.csv": "summarize_steering",
+    "steering/effects.csv": "summarize_steering",
+    "steering/effect_ratios.csv": "summarize_steering",
+    "steering/quality.csv": "summarize_steering",
+    "tables/recognition.csv": "recognition",
+    "tables/table1.csv": "tables",
+    "tables/table2.csv": "tables",
+    "tables/table3.csv": "tables",
+    "tables/table4.csv": "tables",
+    "tables/table5.csv": "table5",
+}
+FIGURES = range(2, 9)
+FIGURE_RULE = "figure"
+
+# The paper's numbers at t = 1, 6, 11; a share of one but for the effect ratio.
+PAPER_MODEL = "SeamlessM4T v2 large"
+PAPER_STEPS = (1, 6, 11)
+PAPER = {
+    "Diagonal ratio (figure 4)": (0.566, 0.3463, 0.3683),
+    "Spearman diagonal concentration (figure 5)": (0.229, 0.201, 0.209),
+    "Mean effect ratio (table 3)": (None, 0.36, 0.49),
+    "Control rate, asr, deu → jpn (table 1)": (0.0, 0.6085, 0.8332),
+    "Control rate, tr, deu → jpn (table 1)": (0.0, 0.1416, 0.2289),
+}
+
+
+class ReportError(ValueError):
+    """A report cannot be written: something that it shows is missing."""
+
+
+def write_report(
+    run_folder: Path,
+    output: Path,
+    settings: dict[str, Any],
+    versions: dict[str, str],
+    provenance: dict[str, Any],
+) -> None:
+    """Write the report of a run as one HTML file that needs nothing beside it.
+
+    Parameters
+    ----------
+    run_folder : path
+        ``results/<run>``: its tables and its ``figures/figure2.svg`` to ``figure8.svg`` are read.
+    output : path
+        The HTML file.
+    settings : dict
+        The merged config, shown as YAML.
+    versions : dict
+        Version of each library and program.
+    provenance : dict
+        What was run (model, corpus, languages, utterances, steps, speech engine and the like) in
+        the order in which to show it. Lists are joined; language codes get their names.
+
+    Raises
+    ------
+    ReportError
+        A table or a figure is missing; names the file and the rule that makes it.
+    """
+    run_folder, output = Path(run_folder), Path(output)
+    tables = {Path(name).stem: _read(run_folder, name) for name in RULES}
+    figures = {figure: _embedded(run_folder, figure) for figure in FIGURES}
+    form = Formatter()
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    html = environment.get_template("report.html.j2").render(
+        run=run_folder.resolve().name,
+        provenance={key: _described(value, form) for key, value in provenance.items()},
+        languages=_languages(tables["valid_counts"], form),
+        sharing=report_findings.sharing(tables["overlap_summary"]),
+        steering=report_findings.steering(tables["effects"]),
+        transfer=report_findings.transfer(tables["effect_ratios"]),
+        figures=figures,
+        facts=_facts(tables),
+        counts=_counts(tables["valid_counts"], form),
+        recognition=form.grouped(tables["recognition"], ["task"]),
+        table1=form.grouped(_rates_first(tables["table1"]), ["task", "step"], _mean_rates),
+        effects=form.grouped(tables["effects"], ["task"], _by_direction),
+        table2=form.grouped(
+            tables["table2"], ["step"], lambda part: how_many(len(part), "example")
+        ),
+        table3=form.grouped(tables["table3"], ["step"], _mean_ratio),
+        table4=form.grouped(tables["table4"], ["task", "step"], _mean_probabilities),
+        quality=form.grouped(_mean_quality(tables["quality"]), ["task"], _over_pairs),
+        table5=form.table(tables["table5"]),
+        paper=_beside_paper(tables),
+        paper_model=PAPER_MODEL,
+        same_model=_is_the_papers(provenance),
+        settings=_as_yaml(settings),
+        versions=versions,
+    )
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(html, encoding="utf-8")
+
+
+def _read(run_folder: Path, name: str) -> pd.DataFrame:
+    path = run_folder / name
+    if not path.is_file():
+        raise ReportError(f"{path}: expected a table, got none; run the rule {RULES[name]}")
+    try:
+        return pd.read_csv(path)
+    except pd.errors.EmptyDataError:  # a table without rows may have no columns
+        return pd.DataFrame()
+
+
+def _embedded(run_folder: Path, figure: int) -> str:
+    """A figure as a data address; in an image of its own, so that element ids cannot clash."""
+    path = run_folder / "figures" / f"figure{figure}.svg"
+    if not path.is_file():
+        raise ReportError(f"{path}: expected a figure, got none; run the rule {FIGURE_RULE}")
+    return "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+def _as_yaml(settings: dict[str, Any]) -> str:
+    plain = json.loads(json.dumps(settings, default=str))  # paths and tuples have no safe YAML
+    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+
+
+def _is_the_papers(provenance: dict[str, Any]) -> bool:
+    models = [str(value).lower() for key, value in provenance.items() if key.lower() == "model"]
+    return any("seamless-m4t-v2-large" in model for model in models)
+
+
+def _described(value: Any, form: Formatter) -> str:
+    values = value if isinstance(value, (list, tuple)) else [value]
+    return ", ".join(form.name(item) if isinstance(item, str) else str(item) for item in values)
+
+
+def _languages(counts: pd.DataFrame, form: Formatter) -> dict[str, str]:
+    codes = in_order(counts["language"])
+    return {code: form.languages[code].name for code in codes if code in form.languages}
+
+
+def _facts(tables: dict[str, pd.DataFrame]) -> dict[str, str]:
+    """What the captions say in numbers."""
+    location, overlap = tables["location"], tables["overlap_summary"]
+    facts = {
+        "k": f"{overlap['k'].iloc[0]:,}",
+        "chance": percent(overlap["chance"].iloc[0]),
+        "n_languages": str(overlap["n_languages"].iloc[0]),
+    }
+    for key, part in (
+        ("encoders", location[location["module"] != "decoder"]),
+        ("decoder", location[location["module"] == "decoder"]),
+    ):
+        low, high = part["expected"].min(), part["expected"].max()
+        facts[f"expected_{key}"] = f"{number(low)} to {number(high)}"
+        totals = part.groupby(["module", "task", "step", "language"])["count"].sum()
+        facts[f"k_{key}"] = f"{int(totals.max()):,}" if len(totals) else "k"
+    return facts
+
+
+def _counts(counts: pd.DataFrame, form: Formatter) -> list[Table]:
+    """Valid utterances: language x step for each task."""
+    tables = []
+    for task, part in counts.groupby("task", sort=False):
+        wide = part.pivot(index="language", columns="step", values="n_valid")
+        wide = wide.reindex(in_order(part["language"]))
+        total = part.groupby("language")["n_utterances"].max()
+        rows = [
+            [form.code(code), Cell(f"{total[code]:,}"), *(Cell(number(n)) for n in row)]
+            for code, row in zip(wide.index, wide.to_numpy(), strict=True)
+        ]
+        columns = ["language", "utterances", *(step_name(step) for step in wide.columns)]
+        tables.append(Table(columns, rows, task_name(task)))
+    return tables
+
+
+def _rates_first(table: pd.DataFrame) -> pd.DataFrame:
+    """Table 1 with its counts of texts in neither script last, without those that are all zero."""
+    counts = [name for name in table.columns if name.endswith("n_without_script")]
+    shown = [name for name in counts if table[name].any()]
+    return table[[*(name for name in table.columns if name not in counts), *shown]]
+
+
+def _by_direction(part: pd.DataFrame) -> str:
+    return "by step, direction and baseline"
+
+
+def _over_pairs(part: pd.DataFrame) -> str:
+    return "means over pairs, by step and control"
+
+
+def _mean_rates(part: pd.DataFrame) -> str:
+    means = [f"{CONTROLS[name]} {percent(part[name].mean())}" for name in CONTROLS if name in part]
+    return f"{how_many(len(part), 'pair')}; mean: {', '.join(means)}"
+
+
+def _mean_probabilities(part: pd.DataFrame) -> str:
+    columns = {name: f"{name}_p_target" for name in CONTROLS}
+    means = [
+        f"{CONTROLS[name]} {percent(part[column].mean())}"
+        for name, column in columns.items()
+        if column in part
+    ]
+    return f"{how_many(len(part), 'pair')}; mean P(target language): {', '.join(means)}"
+
+
+def _mean_ratio(part: pd.DataFrame) -> str:
+    pairs = part[part["source"] != "mean"]
+    return f"{how_many(len(pairs), 'pair')}; mean ratio {two_decimals(pairs['ratio'].mean())}"
+
+
+def _mean_quality(quality: pd.DataFrame) -> pd.DataFrame:
+    """Means over pairs, and how many pairs."""
+    if quality.empty:
+        return quality
+    measures = ["cer", "degenerate_share", "unfinished_share"]
+    groups = quality.groupby(["task", "step", "control"], sort=False)
+    return groups[measures].mean().assign(n_pairs=groups.size()).reset_index()
+
+
+def _beside_paper(tables: dict[str, pd.DataFrame]) -> Table:
+    """The paper's numbers beside those of this run, at the paper's steps."""
+    rates = tables["control_rates"]
+    rates = rates[
+        (rates["source"] == "deu") & (rates["target"] == "jpn") & (rates["control"] == "steered")
+    ]
+    ours = (
+        tables["overlap_summary"].set_index("step")["diagonal_ratio"],
+        tables["spearman_summary"].set_index("step")["diagonal_concentration"],
+        tables["effect_ratios"].groupby("step")["ratio"].mean(),
+        rates[rates["task"] == "asr"].set_index("step")["rate"],
+        rates[rates["task"] == "tr"].set_index("step")["rate"],
+    )
+    rows = []
+    for (label, theirs), found in zip(PAPER.items(), ours, strict=True):
+        form = two_decimals if "ratio (table 3)" in label else percent
+        cells = [Cell(label, "word")]
+        for step, paper in zip(PAPER_STEPS, theirs, strict=True):
+            cells += [Cell(form(paper)), Cell(form(found.get(step)))]
+        rows.append(cells)
+    columns = [
+        f"{step_name(step)}, {whose}" for step in PAPER_STEPS for whose in ("paper", "this run")
+    ]
+    return Table(["", *columns], rows)

@@ -1,0 +1,85 @@
+"""What a run found, in sentences; every number is read from its tables."""
+
+import pandas as pd
+
+from .figures.style import percent
+from .report_format import (
+    CONTROLS,
+    how_many,
+    interval,
+    number,
+    points,
+    step_name,
+    task_name,
+    two_decimals,
+)
+
+ALPHA = 0.05
+
+
+def sharing(summary: pd.DataFrame) -> list[str]:
+    """Diagonal ratio by step, from ``comparison/overlap_summary.csv``."""
+    sentences = []
+    for row in summary.sort_values("step").itertuples():
+        how = "exact" if row.exact else "Monte Carlo"
+        verdict = "above" if row.p < ALPHA else "not distinguishable from"
+        sentences.append(
+            f"At {step_name(row.step)}, {percent(row.diagonal_ratio)} "
+            f"{interval(row.ci_low, row.ci_high)} of the neurons that the top-{row.k:,} of speech "
+            f"and of text share are shared within one language: {verdict} chance, "
+            f"{percent(row.chance)} "
+            f"(p = {number(row.p)}, {how}, {row.n_permutations:,} permutations)."
+        )
+    if len(summary) > 1:
+        ordered = summary.sort_values("diagonal_ratio")
+        sentences.append(
+            f"The ratio is highest at {step_name(ordered['step'].iloc[-1])} "
+            f"and lowest at {step_name(ordered['step'].iloc[0])}."
+        )
+    smallest = 1 / summary["n_permutations"].min()
+    if summary["exact"].all() and smallest >= ALPHA:
+        sentences.append(
+            f"With {summary['n_languages'].max()} languages no p below {number(smallest)} "
+            "is possible: more languages are needed for a test."
+        )
+    return sentences
+
+
+def steering(effects: pd.DataFrame) -> list[str]:
+    """Effect of steering by task and direction, from ``steering/effects.csv``."""
+    if effects.empty:
+        return ["No two languages of the run differ in script, so there is no target-script rate."]
+    present = set(effects["baseline"])
+    baseline = next(name for name in ("random", "unsteered", "other_language") if name in present)
+    chosen = effects[effects["baseline"] == baseline].sort_values("step")
+    sentences = []
+    for (task, direction), part in chosen.groupby(["task", "direction"], sort=False):
+        by_step = ", ".join(
+            f"{points(row.difference)} {interval(row.ci_low, row.ci_high, points)} "
+            f"at {step_name(row.step)}"
+            for row in part.itertuples()
+        )
+        clear = part[(part["ci_low"] > 0) | (part["ci_high"] < 0)]["step"]
+        where = " and ".join(step_name(step) for step in clear)
+        sentences.append(
+            f"{task_name(task)}, {direction}: steering changes the target-script rate by {by_step} "
+            f"percentage points against {CONTROLS[baseline]} "
+            f"(mean over {how_many(part['n_pairs'].max(), 'pair')}); "
+            + (f"the interval excludes 0 at {where}." if where else "every interval includes 0.")
+        )
+    return [sentence[0].upper() + sentence[1:] for sentence in sentences]
+
+
+def transfer(ratios: pd.DataFrame) -> list[str]:
+    """Mean effect ratio by step, from ``steering/effect_ratios.csv``."""
+    known = ratios[ratios["ratio"].notna()]
+    if known.empty:
+        return ["No pair reaches the asr control rate from which an effect ratio is formed."]
+    parts = [
+        f"{two_decimals(part['ratio'].mean())} at {step_name(step)} ({how_many(len(part), 'pair')})"
+        for step, part in known.groupby("step")
+    ]
+    return [
+        "How far neurons found in speech steer text too (effect ratio: tr rate over asr rate; "
+        f"1 = as far as speech, 0 = not at all): on average {', '.join(parts)}."
+    ]

@@ -1,0 +1,79 @@
+"""What every script does around its stage: logging, threads, and one clear line when it fails.
+
+``run_stage`` is called by the scripts of the workflow with Snakemake's own job object.
+"""
+
+import importlib
+import logging
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import warm_start
+from .model_source import ModelSource
+
+
+def model_source(snakemake: Any) -> ModelSource:
+    """The checkpoint that a rule's ``params.model`` names."""
+    model = snakemake.params.model
+    return ModelSource(model["path"], model["revision"], model["dtype"], model["device"])
+
+
+@dataclass(frozen=True)
+class Job:
+    """One call of ``module:function`` of steplens, with its log and its share of the processor."""
+
+    stage: str
+    arguments: dict[str, Any]
+    log: Path
+    threads: int
+
+    def __call__(self) -> int:
+        """Run it; 0, or 1 after an error, which then stands in the log and on the terminal."""
+        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+            os.environ.setdefault(name, str(self.threads))
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        if "torch" in sys.modules:  # loaded before the environment was set
+            sys.modules["torch"].set_num_threads(self.threads)
+        _log_to(self.log)
+        module, function = self.stage.split(":")
+        try:
+            getattr(importlib.import_module(f"steplens.{module}"), function)(**self.arguments)
+        except Exception as error:
+            logging.getLogger("steplens").exception("%s failed", self.stage)
+            print(f"{self.stage}: {type(error).__name__}: {error}", file=sys.stderr)
+            print(f"the whole trace is in {self.log}", file=sys.stderr)
+            return 1
+        return 0
+
+
+def run_stage(snakemake: Any, stage: str, **arguments: Any) -> None:
+    """Run ``module:function`` of steplens for a Snakemake job; exits with 1 if it fails.
+
+    Parameters
+    ----------
+    snakemake : Snakemake's job object
+        Gives the log file and the threads.
+    stage : str
+        For example ``"encoding:encode"``.
+    **arguments
+        For the function.
+    """
+    job = Job(stage, arguments, Path(snakemake.log[0]), snakemake.threads)
+    status = warm_start.run_in_fork(job) if warm_start.wanted() else None
+    if status is None:
+        status = job()
+    if status:
+        sys.exit(1)
+
+
+def _log_to(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path, mode="w", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.captureWarnings(True)
+    for noisy in ("matplotlib", "fontTools", "numba", "httpx"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -1,0 +1,36 @@
+"""steplens: when in generation, and through which neurons, speech and text share a language.
+
+corpus -> speech -> encode -> decode -> capture -> rank -> compare, steer -> tables, figures, report
+"""
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/corpus.smk"
+include: "workflow/rules/speech.smk"
+include: "workflow/rules/encode.smk"
+include: "workflow/rules/decode.smk"
+include: "workflow/rules/capture.smk"
+include: "workflow/rules/rank.smk"
+include: "workflow/rules/compare.smk"
+include: "workflow/rules/steer.smk"
+include: "workflow/rules/tables.smk"
+include: "workflow/rules/figures.smk"
+include: "workflow/rules/report.smk"
+
+
+localrules:
+    all,
+
+
+rule all:
+    """The report of the run, and with it every table and figure."""
+    default_target: True
+    input:
+        RESULTS / "report.html",

@@ -1,0 +1,33 @@
+# In: encoder states and decoded tokens. Out: decoder/<task>/<language>/step-<tt>.zarr, every decoder
+# neuron at one decoding step (D3).
+
+
+rule capture:
+    """One teacher-forced pass over the decoded prefixes up to one step."""
+    message:
+        "capture: {wildcards.task} of {wildcards.lang} at step {wildcards.tt}"
+    input:
+        encoder=task_encoder_store,
+        decoding=decoding("{task}", "{lang}"),
+    output:
+        RESULTS / "decoder" / "{task}" / "{lang}" / "step-{tt}.zarr" / "zarr.json",
+    log:
+        log_of("capture/{task}/{lang}/step-{tt}"),
+    benchmark:
+        benchmark_of("capture/{task}/{lang}/step-{tt}")
+    conda:
+        ENVS / "torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=60,
+        gpu=GPUS,
+    params:
+        code=code_digest("capture"),
+        model=MODEL,
+        output_language=lambda wildcards: (
+            CONFIG.output_language if wildcards.task in REPRESENTATION_TASKS else ""
+        ),
+        dtype=CONFIG.store.dtype,
+    script:
+        "../scripts/capture.py"

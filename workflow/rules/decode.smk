@@ -1,0 +1,32 @@
+# In: encoder/<modality>/<language>.zarr. Out: decoding/<task>/<language>.parquet, greedy output.
+
+
+rule decode:
+    """Greedy generation of one task from the stored states of one language."""
+    message:
+        "decode: {wildcards.task} of {wildcards.lang}"
+    input:
+        encoder=task_encoder_store,
+    output:
+        decoding("{task}", "{lang}"),
+    log:
+        log_of("decode/{task}/{lang}"),
+    benchmark:
+        benchmark_of("decode/{task}/{lang}")
+    conda:
+        ENVS / "torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=120,
+        gpu=GPUS,
+    params:
+        code=code_digest("decoding"),
+        model=MODEL,
+        # asr and tr keep the source language: another output language leaves them alone.
+        output_language=lambda wildcards: (
+            CONFIG.output_language if wildcards.task in REPRESENTATION_TASKS else ""
+        ),
+        max_new_tokens=CONFIG.decoding.max_new_tokens,
+    script:
+        "../scripts/decode.py"

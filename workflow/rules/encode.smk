@@ -1,0 +1,59 @@
+# In: corpus/ and speech/. Out: encoder/<modality>/<language>.zarr, every encoder neuron pooled over
+# the utterance (D2), and the final states that decoding starts from.
+
+
+rule encode_speech:
+    """One pass of a language's speech through the speech encoder."""
+    message:
+        "encode: speech of {wildcards.lang} through the speech encoder"
+    input:
+        corpus=corpus("{lang}"),
+        speech=RESULTS / "speech" / "{lang}.parquet",
+    output:
+        encoder_store("speech", "{lang}"),
+    log:
+        log_of("encode/speech/{lang}"),
+    benchmark:
+        benchmark_of("encode/speech/{lang}")
+    conda:
+        ENVS / "torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=120,
+        gpu=GPUS,
+    params:
+        code=code_digest("encoding"),
+        model=MODEL,
+        modality="speech",
+        dtype=CONFIG.store.dtype,
+    script:
+        "../scripts/encode.py"
+
+
+rule encode_text:
+    """One pass of a language's sentences through the text encoder."""
+    message:
+        "encode: text of {wildcards.lang} through the text encoder"
+    input:
+        corpus=corpus("{lang}"),
+    output:
+        encoder_store("text", "{lang}"),
+    log:
+        log_of("encode/text/{lang}"),
+    benchmark:
+        benchmark_of("encode/text/{lang}")
+    conda:
+        ENVS / "torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=120,
+        gpu=GPUS,
+    params:
+        code=code_digest("encoding"),
+        model=MODEL,
+        modality="text",
+        dtype=CONFIG.store.dtype,
+    script:
+        "../scripts/encode.py"

@@ -1,0 +1,55 @@
+# In: comparison/*.csv and steering/*.csv. Out: figures/figure2 … figure8, each as SVG and PNG. Figures 2
+# to 6 are the paper's; 7 and 8 show what the paper has as tables only, or not at all.
+
+
+FIGURES = {
+    2: {"location_csv": comparison_table("location")},
+    3: {"location_csv": comparison_table("location")},
+    4: {
+        "overlap_csv": comparison_table("overlap"),
+        "summary_csv": comparison_table("overlap_summary"),
+    },
+    5: {
+        "spearman_csv": comparison_table("spearman"),
+        "summary_csv": comparison_table("spearman_summary"),
+    },
+    6: {"sensitivity_csv": comparison_table("sensitivity")},
+    7: {"rates_csv": RESULTS / "steering" / "control_rates.csv"},
+    8: {"quality_csv": RESULTS / "steering" / "quality.csv"},
+}
+DRAWN_BY = {
+    2: "figures.location",
+    3: "figures.location",
+    4: "figures.overlap",
+    5: "figures.spearman",
+    6: "figures.sensitivity",
+    7: "figures.steering",
+    8: "figures.steering",
+}
+
+
+rule figure:
+    """Draw one figure from its CSVs."""
+    message:
+        "figures: drawing figure {wildcards.number}"
+    input:
+        unpack(lambda wildcards: FIGURES[int(wildcards.number)]),
+    output:
+        svg=RESULTS / "figures" / "figure{number}.svg",
+        png=RESULTS / "figures" / "figure{number}.png",
+    log:
+        log_of("figures/figure{number}"),
+    benchmark:
+        benchmark_of("figures/figure{number}")
+    wildcard_constraints:
+        number="[2-8]",
+    conda:
+        ENVS / "analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=lambda wildcards: code_digest("figures.style", DRAWN_BY[int(wildcards.number)]),
+    script:
+        "../scripts/figure.py"

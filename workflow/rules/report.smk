@@ -1,0 +1,35 @@
+# In: every table and figure of the run. Out: report.html, one file that opens from disk.
+
+TEMPLATE = Path(workflow.basedir) / "workflow" / "steplens" / "templates" / "report.html.j2"
+
+
+rule report:
+    """Everything that was found, in one self-contained page."""
+    message:
+        "report: {output}"
+    input:
+        figures=[path for number in FIGURES for path in figure_files(number)],
+        comparison=[comparison_table(name) for name in (*STEP_TABLES, "location", "valid_counts")],
+        steering=[RESULTS / "steering" / f"{name}.csv" for name in SUMMARIES],
+        tables=[
+            RESULTS / "tables" / f"{name}.csv" for name in (*PAPER_TABLES, "table5", "recognition")
+        ],
+        speech=[RESULTS / "speech" / f"{lang}.parquet" for lang in LANGUAGES],
+    output:
+        RESULTS / "report.html",
+    log:
+        log_of("report"),
+    benchmark:
+        benchmark_of("report")
+    conda:
+        ENVS / "analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code_digest("reporting"),
+        template=files_digest([TEMPLATE]),
+        settings=config,
+    script:
+        "../scripts/report.py"

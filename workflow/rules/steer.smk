@@ -1,0 +1,73 @@
+# In: asr rankings, encoder states, unsteered output. Out: steering/texts/… (every output of every
+# intervention, D8) and steering/*.csv (rates, effects, ratios, language, quality; D10 to D12).
+
+SUMMARIES = ("control_rates", "effects", "effect_ratios", "language_probabilities", "quality")
+STEERED = [(task, lang, step) for task in STEERED_TASKS for lang in LANGUAGES for step in STEPS]
+UNSTEERED = [(task, lang) for task in STEERED_TASKS for lang in LANGUAGES]
+
+
+rule steer:
+    """Generate with the neurons of every other language fixed, and with the controls."""
+    message:
+        "steer: {wildcards.task} of {wildcards.lang} with the neurons of step {wildcards.tt}"
+    input:
+        ranking=RESULTS
+        / "ranking"
+        / "decoder"
+        / IDENTIFICATION_TASK
+        / "step-{tt}.zarr"
+        / "zarr.json",
+        encoder=task_encoder_store,
+    output:
+        RESULTS / "steering" / "texts" / "{task}" / "{lang}" / "step-{tt}.parquet",
+    log:
+        log_of("steer/{task}/{lang}/step-{tt}"),
+    benchmark:
+        benchmark_of("steer/{task}/{lang}/step-{tt}")
+    conda:
+        ENVS / "torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=240,
+        gpu=GPUS,
+    params:
+        code=code_digest("steering"),
+        model=MODEL,
+        k=CONFIG.steering.k,
+        n_utterances=CONFIG.steering.n_utterances,
+        n_random=CONFIG.steering.n_random,
+        seed=CONFIG.seed,
+        max_new_tokens=CONFIG.decoding.max_new_tokens,
+    script:
+        "../scripts/steer.py"
+
+
+rule summarize_steering:
+    """Rates, effects, ratios, language and quality of every condition, with intervals."""
+    message:
+        "steer: control rates and intervals"
+    input:
+        steered=[steered_texts(*key) for key in STEERED],
+        unsteered=[decoding(*key) for key in UNSTEERED],
+    output:
+        [RESULTS / "steering" / f"{name}.csv" for name in SUMMARIES],
+    log:
+        log_of("steer/summarize"),
+    benchmark:
+        benchmark_of("steer/summarize")
+    conda:
+        ENVS / "analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        code=code_digest("summarizing"),
+        unsteered=UNSTEERED,
+        n_resamples=CONFIG.steering.resamples,
+        seed=CONFIG.seed,
+        min_source_rate=CONFIG.steering.min_source_rate,
+        degenerate_tokens=CONFIG.steering.degenerate_tokens,
+    script:
+        "../scripts/summarize_steering.py"

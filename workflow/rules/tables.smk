@@ -1,0 +1,87 @@
+# In: steering results, decoded sentences, the model config. Out: tables/*.csv, as the paper numbers them.
+
+PAPER_TABLES = ("table1", "table2", "table3", "table4")
+
+
+rule tables:
+    """Tables 1 to 4: control rates, examples, effect ratios, language probabilities."""
+    message:
+        "tables: 1 to 4"
+    input:
+        summaries=[RESULTS / "steering" / f"{name}.csv" for name in SUMMARIES],
+        steered=[steered_texts(*key) for key in STEERED],
+        unsteered=[decoding(*key) for key in UNSTEERED],
+        corpora=[corpus(lang) for lang in LANGUAGES],
+    output:
+        [RESULTS / "tables" / f"{name}.csv" for name in PAPER_TABLES],
+    log:
+        log_of("tables/tables"),
+    benchmark:
+        benchmark_of("tables/tables")
+    conda:
+        ENVS / "analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        code=code_digest("tables"),
+        languages=LANGUAGES,
+        steered=STEERED,
+        unsteered=UNSTEERED,
+        pairs=pairs_of_different_script(),
+    script:
+        "../scripts/tables.py"
+
+
+rule table5:
+    """Table 5: neurons and parameters of each component, from the model config."""
+    message:
+        "tables: 5, neurons and parameters"
+    output:
+        RESULTS / "tables" / "table5.csv",
+    log:
+        log_of("tables/table5"),
+    benchmark:
+        benchmark_of("tables/table5")
+    conda:
+        ENVS / "torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        code=code_digest("components"),
+        model=MODEL,
+    script:
+        "../scripts/table5.py"
+
+
+rule recognition:
+    """Exact match and character error rate of every task, unsteered."""
+    message:
+        "tables: recognition and translation quality"
+    input:
+        corpora=[corpus(lang) for lang in LANGUAGES],
+        decodings=[decoding(task, lang) for task in TASKS for lang in LANGUAGES],
+    output:
+        RESULTS / "tables" / "recognition.csv",
+    log:
+        log_of("tables/recognition"),
+    benchmark:
+        benchmark_of("tables/recognition")
+    conda:
+        ENVS / "analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code_digest("summarizing"),
+        languages=LANGUAGES,
+        decodings=[(task, lang) for task in TASKS for lang in LANGUAGES],
+        folder=CONFIG.corpus.folder,
+        splits=CONFIG.corpus.splits,
+        output_language=CONFIG.output_language,
+    script:
+        "../scripts/recognition.py"

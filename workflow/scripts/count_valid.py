@@ -1,0 +1,16 @@
+"""Counts valid utterances."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from steplens.job import run_stage
+
+stores = map(Path, snakemake.input)
+run_stage(
+    snakemake,
+    "summarizing:count_valid",
+    stores={tuple(key): path for key, path in zip(snakemake.params.stores, stores, strict=True)},
+    output=Path(snakemake.output[0]),
+)

@@ -1,0 +1,21 @@
+"""Generates the output of one task for one language."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from steplens.job import model_source, run_stage
+
+run_stage(
+    snakemake,
+    "decoding:decode",
+    source=model_source(snakemake),
+    task=snakemake.wildcards.task,
+    language=snakemake.wildcards.lang,
+    output_language=snakemake.params.output_language,
+    encoder_store=Path(snakemake.input.encoder),
+    output=Path(snakemake.output[0]),
+    max_new_tokens=snakemake.params.max_new_tokens,
+    batch_size=snakemake.config["batch_size"]["decode"],
+)

@@ -1,0 +1,22 @@
+"""Runs one encoder over one language."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from steplens.job import model_source, run_stage
+
+speech = snakemake.input.get("speech")
+run_stage(
+    snakemake,
+    "encoding:encode",
+    source=model_source(snakemake),
+    modality=snakemake.params.modality,
+    language=snakemake.wildcards.lang,
+    corpus=Path(snakemake.input.corpus),
+    speech=Path(speech) if speech else None,
+    output=Path(snakemake.output[0]),
+    dtype=snakemake.params.dtype,
+    batch_size=snakemake.config["batch_size"]["encode"],
+)

@@ -1,0 +1,25 @@
+"""Counts top-k neurons by layer and submodule."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from steplens.job import run_stage
+from steplens.location import RankedCondition
+
+encoders = [
+    RankedCondition(f"{modality}_encoder", modality, 0, Path(path))
+    for modality, path in zip(("speech", "text"), snakemake.input.encoders, strict=True)
+]
+decoders = [
+    RankedCondition("decoder", task, step, Path(path))
+    for (task, step), path in zip(snakemake.params.decoders, snakemake.input.decoders, strict=True)
+]
+run_stage(
+    snakemake,
+    "location:locate_all",
+    conditions=encoders + decoders,
+    k=snakemake.params.k,
+    output=Path(snakemake.output[0]),
+)

@@ -1,0 +1,17 @@
+"""Ranks the neurons of one condition."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from steplens.job import run_stage
+
+run_stage(
+    snakemake,
+    "rankings:rank_condition",
+    stores=dict(zip(snakemake.params.languages, map(Path, snakemake.input.stores), strict=True)),
+    output=Path(snakemake.output[0]),
+    include_step_invariant=snakemake.params.include_step_invariant,
+    threads=snakemake.threads,
+)

@@ -1,0 +1,21 @@
+"""Scores what the model wrote unsteered."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from steplens.job import run_stage
+
+params = snakemake.params
+decodings = zip(params.decodings, map(Path, snakemake.input.decodings), strict=True)
+run_stage(
+    snakemake,
+    "summarizing:score_decoding",
+    corpora=dict(zip(params.languages, map(Path, snakemake.input.corpora), strict=True)),
+    decodings={tuple(key): path for key, path in decodings},
+    folder=Path(params.folder),
+    splits=params.splits,
+    output_language=params.output_language,
+    output=Path(snakemake.output[0]),
+)

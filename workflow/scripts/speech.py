@@ -1,0 +1,20 @@
+"""Speaks the sentences of one language."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from steplens.job import run_stage
+from steplens.languages import load_languages
+
+run_stage(
+    snakemake,
+    "speech:synthesize_corpus",
+    corpus=Path(snakemake.input.corpus),
+    language=load_languages()[snakemake.wildcards.lang],
+    engine=snakemake.params.engine,
+    words_per_minute=snakemake.params.words_per_minute,
+    threads=snakemake.threads,
+    output=Path(snakemake.output[0]),
+)

@@ -1,0 +1,21 @@
+"""Summarises all steered outputs."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from steplens.job import run_stage
+
+unsteered = zip(snakemake.params.unsteered, map(Path, snakemake.input.unsteered), strict=True)
+run_stage(
+    snakemake,
+    "summarizing:summarize_steering",
+    steered=[Path(path) for path in snakemake.input.steered],
+    unsteered={tuple(key): path for key, path in unsteered},
+    n_resamples=snakemake.params.n_resamples,
+    seed=snakemake.params.seed,
+    min_source_rate=snakemake.params.min_source_rate,
+    degenerate_tokens=snakemake.params.degenerate_tokens,
+    folder=Path(snakemake.output[0]).parent,
+)

@@ -1,0 +1,15 @@
+"""Writes table 5."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from steplens.job import model_source, run_stage
+
+run_stage(
+    snakemake,
+    "components:write_components",
+    source=model_source(snakemake),
+    output=Path(snakemake.output[0]),
+)

@@ -1,0 +1,26 @@
+"""Writes tables 1 to 4."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from steplens.job import run_stage
+
+
+def keyed(name):
+    """Inputs by the keys that the rule lists beside them."""
+    keys = (tuple(key) for key in snakemake.params[name])
+    return dict(zip(keys, map(Path, snakemake.input[name]), strict=True))
+
+
+run_stage(
+    snakemake,
+    "tables:write_tables",
+    steering=Path(snakemake.input.summaries[0]).parent,
+    steered=keyed("steered"),
+    unsteered=keyed("unsteered"),
+    corpora=dict(zip(snakemake.params.languages, map(Path, snakemake.input.corpora), strict=True)),
+    pairs=[tuple(pair) for pair in snakemake.params.pairs],
+    folder=Path(snakemake.output[0]).parent,
+)

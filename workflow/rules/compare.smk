@@ -46,6 +46,12 @@ rule compare_spearman:
         "compare: Spearman correlation at step {wildcards.tt}"
     input:
         unpack(two_rankings),
+        stores_speech=lambda wildcards: [
+            decoder_store("s2t", lang, wildcards.tt) for lang in LANGUAGES
+        ],
+        stores_text=lambda wildcards: [
+            decoder_store("t2t", lang, wildcards.tt) for lang in LANGUAGES
+        ],
     output:
         spearman=step_table("spearman"),
         summary=step_table("spearman_summary"),
@@ -57,10 +63,14 @@ rule compare_spearman:
         ENVS / "analysis.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=4000,
+        runtime=120,
     params:
         code=code_digest("comparing"),
+        languages=LANGUAGES,
+        include_step_invariant=CONFIG.ranking.include_step_invariant,
+        n_resamples=CONFIG.comparison.resamples,
+        seed=CONFIG.seed,
     script:
         "../scripts/compare_spearman.py"
 
@@ -71,6 +81,12 @@ rule compare_sensitivity:
         "compare: sensitivity to k at step {wildcards.tt}"
     input:
         unpack(two_rankings),
+        stores_speech=lambda wildcards: [
+            decoder_store("s2t", lang, wildcards.tt) for lang in LANGUAGES
+        ],
+        stores_text=lambda wildcards: [
+            decoder_store("t2t", lang, wildcards.tt) for lang in LANGUAGES
+        ],
     output:
         step_table("sensitivity"),
     log:
@@ -81,10 +97,14 @@ rule compare_sensitivity:
         ENVS / "analysis.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=4000,
+        runtime=120,
     params:
         code=code_digest("comparing"),
+        languages=LANGUAGES,
+        include_step_invariant=CONFIG.ranking.include_step_invariant,
+        n_resamples=CONFIG.comparison.resamples,
+        seed=CONFIG.seed,
         ks=CONFIG.comparison.k_sweep,
     script:
         "../scripts/compare_sensitivity.py"

@@ -17,15 +17,6 @@ FIGURES = {
     7: {"rates_csv": RESULTS / "steering" / "control_rates.csv"},
     8: {"quality_csv": RESULTS / "steering" / "quality.csv"},
 }
-DRAWN_BY = {
-    2: "figures.location",
-    3: "figures.location",
-    4: "figures.overlap",
-    5: "figures.spearman",
-    6: "figures.sensitivity",
-    7: "figures.steering",
-    8: "figures.steering",
-}
 
 
 rule figure:
@@ -50,6 +41,6 @@ rule figure:
         mem_mb=1000,
         runtime=10,
     params:
-        code=lambda wildcards: code_digest("figures.style", DRAWN_BY[int(wildcards.number)]),
+        code=code_digest("drawing"),
     script:
         "../scripts/figure.py"

@@ -1,7 +1,14 @@
 # In: asr rankings, encoder states, unsteered output. Out: steering/texts/… (every output of every
 # intervention, D8) and steering/*.csv (rates, effects, ratios, language, quality; D10 to D12).
 
-SUMMARIES = ("control_rates", "effects", "effect_ratios", "language_probabilities", "quality")
+SUMMARIES = (
+    "control_rates",
+    "effects",
+    "effect_ratios",
+    "mean_effect_ratios",
+    "language_probabilities",
+    "quality",
+)
 STEERED = [(task, lang, step) for task in STEERED_TASKS for lang in LANGUAGES for step in STEPS]
 UNSTEERED = [(task, lang) for task in STEERED_TASKS for lang in LANGUAGES]
 

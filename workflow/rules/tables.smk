@@ -83,5 +83,7 @@ rule recognition:
         folder=CONFIG.corpus.folder,
         splits=CONFIG.corpus.splits,
         output_language=CONFIG.output_language,
+        n_resamples=CONFIG.steering.resamples,
+        seed=CONFIG.seed,
     script:
         "../scripts/recognition.py"

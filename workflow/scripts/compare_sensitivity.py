@@ -7,12 +7,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from steplens.job import run_stage
 
+languages = snakemake.params.languages
 run_stage(
     snakemake,
     "comparing:compare_sensitivity",
     ranking_speech=Path(snakemake.input.ranking_speech),
     ranking_text=Path(snakemake.input.ranking_text),
+    stores_speech=dict(zip(languages, map(Path, snakemake.input.stores_speech), strict=True)),
+    stores_text=dict(zip(languages, map(Path, snakemake.input.stores_text), strict=True)),
     step=int(snakemake.wildcards.tt),
+    include_step_invariant=snakemake.params.include_step_invariant,
+    n_resamples=snakemake.params.n_resamples,
+    seed=snakemake.params.seed,
+    threads=snakemake.threads,
     ks=snakemake.params.ks,
     output=Path(snakemake.output[0]),
 )

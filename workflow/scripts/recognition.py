@@ -17,5 +17,7 @@ run_stage(
     folder=Path(params.folder),
     splits=params.splits,
     output_language=params.output_language,
+    n_resamples=params.n_resamples,
+    seed=params.seed,
     output=Path(snakemake.output[0]),
 )

@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -56,10 +57,11 @@ def compare_overlap(
     speech, text = open_ranking(ranking_speech), open_ranking(ranking_text)
     matrix = overlap_matrix(speech.ap, text.ap, k)
     write_csv(_long(matrix, speech, step, "overlap", k=k), overlap_csv)
-    conditions = [
-        open_condition(stores, include_step_invariant) for stores in (stores_speech, stores_text)
+    conditions = _conditions(stores_speech, stores_text, include_step_invariant)
+    draws = [
+        diagonal_ratio(overlap_matrix(*pair, k))
+        for pair in resampled_pairs(*conditions, n_resamples, seed)
     ]
-    draws = bootstrap_diagonal_ratio(*conditions, k, n_resamples, seed)
     low, high = percentile_interval(draws)
     n = len(speech.languages)
     exact = n <= EXACT_UP_TO
@@ -81,18 +83,40 @@ def compare_overlap(
 
 
 def compare_spearman(
-    ranking_speech: Path, ranking_text: Path, step: int, spearman_csv: Path, summary_csv: Path
+    ranking_speech: Path,
+    ranking_text: Path,
+    stores_speech: dict[str, Path],
+    stores_text: dict[str, Path],
+    step: int,
+    include_step_invariant: bool,
+    n_resamples: int,
+    seed: int,
+    threads: int,
+    spearman_csv: Path,
+    summary_csv: Path,
 ) -> None:
-    """Spearman correlation of AP over all neurons at one step (figure 5)."""
+    """Spearman correlation of AP over all neurons at one step, and its diagonal (figure 5).
+
+    Parameters are those of ``compare_overlap``.
+    """
+    use_threads(threads)
     speech, text = open_ranking(ranking_speech), open_ranking(ranking_text)
     matrix = spearman_matrix(speech.ap, text.ap)
     write_csv(_long(matrix, speech, step, "rho"), spearman_csv)
+    conditions = _conditions(stores_speech, stores_text, include_step_invariant)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # said by the column any_negative
         concentration = diagonal_concentration(matrix)
+        draws = [
+            diagonal_concentration(spearman_matrix(*pair))
+            for pair in resampled_pairs(*conditions, n_resamples, seed)
+        ]
+    low, high = percentile_interval(draws)
     row = {
         "step": step,
         "diagonal_concentration": concentration,
+        "ci_low": low,
+        "ci_high": high,
         "chance": 1 / len(speech.languages),
         "any_negative": bool((matrix < 0).any()),
     }
@@ -100,18 +124,40 @@ def compare_spearman(
 
 
 def compare_sensitivity(
-    ranking_speech: Path, ranking_text: Path, step: int, ks: list[int], output: Path
+    ranking_speech: Path,
+    ranking_text: Path,
+    stores_speech: dict[str, Path],
+    stores_text: dict[str, Path],
+    step: int,
+    ks: list[int],
+    include_step_invariant: bool,
+    n_resamples: int,
+    seed: int,
+    threads: int,
+    output: Path,
 ) -> None:
-    """Diagonal ratio and p over a sweep of k at one step (figure 6)."""
+    """Diagonal ratio, its interval and p over a sweep of k at one step (figure 6).
+
+    Parameters are those of ``compare_overlap``, with a list of k.
+    """
+    use_threads(threads)
     speech, text = open_ranking(ranking_speech), open_ranking(ranking_text)
+    conditions = _conditions(stores_speech, stores_text, include_step_invariant)
+    draws = [
+        [diagonal_ratio(overlap_matrix(*pair, k)) for k in ks]
+        for pair in resampled_pairs(*conditions, n_resamples, seed)
+    ]  # (n_resamples, n_ks)
     rows = []
-    for k in ks:
+    for k, drawn in zip(ks, np.transpose(draws), strict=True):
         matrix = overlap_matrix(speech.ap, text.ap, k)
+        low, high = percentile_interval(drawn)
         rows.append(
             {
                 "step": step,
                 "k": k,
                 "diagonal_ratio": diagonal_ratio(matrix),
+                "ci_low": low,
+                "ci_high": high,
                 "p": permutation_p(matrix),
                 "chance": 1 / len(matrix),
             }
@@ -119,22 +165,30 @@ def compare_sensitivity(
     write_csv(pd.DataFrame(rows), output)
 
 
-def bootstrap_diagonal_ratio(
-    speech: Condition, text: Condition, k: int, n_resamples: int, seed: int
-) -> np.ndarray:
-    """Diagonal ratios of resampled utterances: (n_resamples,).
+def _conditions(
+    stores_speech: dict[str, Path], stores_text: dict[str, Path], include_step_invariant: bool
+) -> list[Condition]:
+    return [
+        open_condition(stores, include_step_invariant) for stores in (stores_speech, stores_text)
+    ]
 
-    One draw of sentences a language serves both modalities; every neuron is ranked again.
+
+def resampled_pairs(
+    speech: Condition, text: Condition, n_resamples: int, seed: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """AP of speech and of text for one resample of utterances after the other.
+
+    One draw of sentences a language serves both modalities; every neuron is ranked again. A draw
+    without a valid utterance of some language is left out.
+
+    Yields
+    ------
+    two (n_languages, n_neurons) float32 arrays
     """
-    resampled = [_resampled(condition, n_resamples, seed) for condition in (speech, text)]
-    return np.array(
-        [
-            diagonal_ratio(overlap_matrix(one, other, k))
-            if np.isfinite(one).all() and np.isfinite(other).all()
-            else np.nan
-            for one, other in zip(*resampled, strict=True)
-        ]
-    )
+    drawn = [_resampled(condition, n_resamples, seed) for condition in (speech, text)]
+    for pair in zip(*drawn, strict=True):
+        if all(np.isfinite(ap).all() for ap in pair):
+            yield pair
 
 
 def _resampled(condition: Condition, n_resamples: int, seed: int) -> np.ndarray:

@@ -176,6 +176,30 @@ def ratios(rated: list[tuple[dict, np.ndarray]], min_source_rate: float) -> pd.D
     return table.assign(ci_low=low, ci_high=high)
 
 
+def mean_ratios(rated: list[tuple[dict, np.ndarray]], min_source_rate: float) -> pd.DataFrame:
+    """The mean effect ratio over pairs at each step, with its interval.
+
+    The pairs are those of ``ratios``; resamples keep them, and average the pairs that have a ratio.
+    """
+    pairs = ratios(rated, min_source_rate)
+    drawn_of = {
+        tuple(row[name] for name in CONDITION[:4]): drawn
+        for row, drawn in rated
+        if row["control"] == "steered"
+    }
+    rows = []
+    for step, part in pairs.groupby("step", sort=True):
+        keys = [(step, row.source, row.target) for row in part.itertuples()]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            drawn = np.array([drawn_of["tr", *key] / drawn_of["asr", *key] for key in keys])
+        drawn[~np.isfinite(drawn)] = np.nan
+        low, high = percentile_interval(np.nanmean(drawn, axis=0))
+        means = part[["asr", "tr", "ratio"]].mean().to_dict()
+        rows.append({"step": step, **means, "ci_low": low, "ci_high": high, "n_pairs": len(part)})
+    columns = ["step", "asr", "tr", "ratio", "ci_low", "ci_high", "n_pairs"]
+    return pd.DataFrame(rows, columns=columns)
+
+
 def probabilities(
     outcomes: pd.DataFrame, languages: dict[str, Language], draws: Draws
 ) -> pd.DataFrame:
@@ -224,13 +248,19 @@ def quality(outcomes: pd.DataFrame, draws: Draws, degenerate_tokens: int) -> pd.
         with np.errstate(divide="ignore", invalid="ignore"):
             low, high = percentile_interval(sums[:, 0] / sums[:, 1])
         total = counts.sum(0)
+        degenerate = (part["longest_repeat"] >= degenerate_tokens).to_numpy(dtype=float)
+        pair = np.array([degenerate, np.ones(len(part))]).T
+        collapsed = draws.weighted_sums(key["source"], part["utterance"].to_numpy(), pair)
+        degenerate_low, degenerate_high = percentile_interval(collapsed[:, 0] / collapsed[:, 1])
         rows.append(
             key
             | {
                 "cer": total[0] / total[1] if total[1] else np.nan,
                 "cer_low": low,
                 "cer_high": high,
-                "degenerate_share": (part["longest_repeat"] >= degenerate_tokens).mean(),
+                "degenerate_share": degenerate.mean(),
+                "degenerate_low": degenerate_low,
+                "degenerate_high": degenerate_high,
                 "unfinished_share": 1 - part["ended"].mean(),
                 "n_texts": len(part),
             }

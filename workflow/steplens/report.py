@@ -33,7 +33,7 @@ RULES = {
     "comparison/valid_counts.csv": "count_valid",
     "steering/control_rates.csv": "summarize_steering",
     "steering/effects.csv": "summarize_steering",
-    "steering/effect_ratios.csv": "summarize_steering",
+    "steering/mean_effect_ratios.csv": "summarize_steering",
     "steering/quality.csv": "summarize_steering",
     "tables/recognition.csv": "recognition",
     "tables/table1.csv": "tables",
@@ -106,7 +106,7 @@ def write_report(
         languages=_languages(tables["valid_counts"], form),
         sharing=report_findings.sharing(tables["overlap_summary"]),
         steering=report_findings.steering(tables["effects"]),
-        transfer=report_findings.transfer(tables["effect_ratios"]),
+        transfer=report_findings.transfer(tables["mean_effect_ratios"]),
         figures=figures,
         facts=_facts(tables),
         counts=_counts(tables["valid_counts"], form),
@@ -256,7 +256,7 @@ def _beside_paper(tables: dict[str, pd.DataFrame]) -> Table:
     ours = (
         tables["overlap_summary"].set_index("step")["diagonal_ratio"],
         tables["spearman_summary"].set_index("step")["diagonal_concentration"],
-        tables["effect_ratios"].groupby("step")["ratio"].mean(),
+        tables["mean_effect_ratios"].set_index("step")["ratio"],
         rates[rates["task"] == "asr"].set_index("step")["rate"],
         rates[rates["task"] == "tr"].set_index("step")["rate"],
     )

@@ -70,14 +70,14 @@ def steering(effects: pd.DataFrame) -> list[str]:
     return [sentence[0].upper() + sentence[1:] for sentence in sentences]
 
 
-def transfer(ratios: pd.DataFrame) -> list[str]:
-    """Mean effect ratio by step, from ``steering/effect_ratios.csv``."""
-    known = ratios[ratios["ratio"].notna()]
-    if known.empty:
+def transfer(means: pd.DataFrame) -> list[str]:
+    """Mean effect ratio by step, from ``steering/mean_effect_ratios.csv``."""
+    if means.empty:
         return ["No pair reaches the asr control rate from which an effect ratio is formed."]
     parts = [
-        f"{two_decimals(part['ratio'].mean())} at {step_name(step)} ({how_many(len(part), 'pair')})"
-        for step, part in known.groupby("step")
+        f"{two_decimals(row.ratio)} {interval(row.ci_low, row.ci_high, two_decimals)} "
+        f"at {step_name(row.step)} ({how_many(row.n_pairs, 'pair')})"
+        for row in means.sort_values("step").itertuples()
     ]
     return [
         "How far neurons found in speech steer text too (effect ratio: tr rate over asr rate; "

@@ -10,6 +10,7 @@ from . import outcomes as measures
 from .atomic import write_csv
 from .corpus import read_sentences
 from .languages import load_languages
+from .resampling import draw_counts, percentile_interval
 from .store import open_store
 from .tasks import TRANSLATIONS
 
@@ -32,6 +33,7 @@ def summarize_steering(
         "control_rates": measures.control_rates(rated),
         "effects": measures.effects(rated, languages),
         "effect_ratios": measures.ratios(rated, min_source_rate),
+        "mean_effect_ratios": measures.mean_ratios(rated, min_source_rate),
         "language_probabilities": measures.probabilities(outcomes, languages, draws),
         "quality": measures.quality(outcomes, draws, degenerate_tokens),
     }
@@ -59,9 +61,11 @@ def score_decoding(
     folder: Path,
     splits: list[str],
     output_language: str,
+    n_resamples: int,
+    seed: int,
     output: Path,
 ) -> None:
-    """Write ``tables/recognition.csv``: exact match and character error rate of every task.
+    """Write ``tables/recognition.csv``: exact match and character error rate, with intervals.
 
     Translations are scored against the same sentence in the output language, where FLEURS has it.
     """
@@ -75,16 +79,31 @@ def score_decoding(
         both = pd.DataFrame({"text": decoded, "reference": references.reindex(decoded.index)})
         both = both.dropna()
         edits = [
-            Levenshtein.distance(r, t) for r, t in zip(both["reference"], both["text"], strict=True)
+            Levenshtein.distance(reference, text)
+            for reference, text in zip(both["reference"], both["text"], strict=True)
         ]
-        characters = both["reference"].str.len().sum()
-        rows.append(
-            {
-                "task": task,
-                "language": language,
-                "n": len(both),
-                "exact_match": (both["text"] == both["reference"]).mean() if len(both) else np.nan,
-                "cer": sum(edits) / characters if characters else np.nan,
-            }
+        # Per sentence: exact or not, edits, characters of the reference, one.
+        values = np.array(
+            [
+                both["text"] == both["reference"],
+                edits,
+                both["reference"].str.len(),
+                [1] * len(both),
+            ],
+            dtype=float,
+        ).T
+        draws = (
+            draw_counts(len(both), n_resamples, seed, language) @ values if len(both) else values
         )
+        total = values.sum(0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            exact_low, exact_high = percentile_interval(draws[:, 0] / draws[:, 3])
+            cer_low, cer_high = percentile_interval(draws[:, 1] / draws[:, 2])
+            row = {
+                "task": task, "language": language, "n": len(both),
+                "exact_match": total[0] / total[3],
+                "exact_match_low": exact_low, "exact_match_high": exact_high,
+                "cer": total[1] / total[2], "cer_low": cer_low, "cer_high": cer_high,
+            }  # fmt: skip
+        rows.append(row)
     write_csv(pd.DataFrame(rows), output)

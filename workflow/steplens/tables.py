@@ -33,13 +33,10 @@ def _wide(frame: pd.DataFrame, values: list[str], rename: dict[str, str]) -> pd.
     return rows
 
 
-def effect_ratio_table(ratios: pd.DataFrame) -> pd.DataFrame:
+def effect_ratio_table(ratios: pd.DataFrame, means: pd.DataFrame) -> pd.DataFrame:
     """Table 3: effect ratios of every pair, and their mean at each step in a row ``mean``."""
-    means = (
-        ratios.groupby("step", sort=True)[["asr", "tr", "ratio"]].mean().reset_index()
-        .assign(source="mean", target=lambda frame: "mean")
-    )  # fmt: skip
-    return pd.concat([ratios, means])[ratios.columns].reset_index(drop=True)
+    means = means.assign(source="mean", target="mean")
+    return pd.concat([ratios, means])[list(ratios.columns)].reset_index(drop=True)
 
 
 def example_table(
@@ -102,6 +99,7 @@ def write_tables(
     write_csv(control_rate_table(rates), folder / "table1.csv")
     write_csv(example_table(steered, unsteered, corpora, pairs), folder / "table2.csv")
     ratios = pd.read_csv(steering / "effect_ratios.csv")
-    write_csv(effect_ratio_table(ratios), folder / "table3.csv")
+    means = pd.read_csv(steering / "mean_effect_ratios.csv")
+    write_csv(effect_ratio_table(ratios, means), folder / "table3.csv")
     probabilities = pd.read_csv(steering / "language_probabilities.csv")
     write_csv(probability_table(probabilities), folder / "table4.csv")

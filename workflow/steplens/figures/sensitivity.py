@@ -11,7 +11,7 @@ _ALPHA = 0.05
 
 @styled
 def draw(sensitivity: pd.DataFrame) -> Figure:
-    """Draw the diagonal ratio over k, one line a step, with chance.
+    """Draw the diagonal ratio over k, one line a step with its interval as a band, and chance.
 
     Parameters
     ----------
@@ -25,6 +25,10 @@ def draw(sensitivity: pd.DataFrame) -> Figure:
         axes.plot(
             line["k"], 100 * line["diagonal_ratio"], color=colour, marker=marker, markersize=5,
             linewidth=1.6, label=f"t = {step}",
+        )  # fmt: skip
+        axes.fill_between(
+            line["k"], 100 * line["ci_low"], 100 * line["ci_high"],
+            color=colour, alpha=0.12, linewidth=0,
         )  # fmt: skip
         weak = line[line["p"] >= _ALPHA]
         axes.plot(

@@ -37,8 +37,8 @@ def draw(spearman: pd.DataFrame, summary: pd.DataFrame, names: dict[str, str]) -
             cmap=DIVERGING, vmin=-limit, vmax=limit,
         )  # fmt: skip
         axes.set_title(
-            f"t = {row.step}: diagonal concentration\n{percent(row.diagonal_concentration)}"
-            f" (chance {percent(row.chance)})"
+            f"t = {row.step}: diagonal concentration\n{percent(row.diagonal_concentration)} "
+            f"[{percent(row.ci_low, '')}, {percent(row.ci_high, '')}] (chance {percent(row.chance)})"
         )
         axes.set_xlabel("text (t2t)")
         axes.set_ylabel("speech (s2t)")

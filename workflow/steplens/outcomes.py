@@ -251,7 +251,9 @@ def quality(outcomes: pd.DataFrame, draws: Draws, degenerate_tokens: int) -> pd.
         degenerate = (part["longest_repeat"] >= degenerate_tokens).to_numpy(dtype=float)
         pair = np.array([degenerate, np.ones(len(part))]).T
         collapsed = draws.weighted_sums(key["source"], part["utterance"].to_numpy(), pair)
-        degenerate_low, degenerate_high = percentile_interval(collapsed[:, 0] / collapsed[:, 1])
+        with np.errstate(invalid="ignore"):
+            shares = collapsed[:, 0] / collapsed[:, 1]
+        degenerate_low, degenerate_high = percentile_interval(shares)
         rows.append(
             key
             | {

@@ -34,6 +34,7 @@ from . import __version__
 COMMIT_MARK = "zarr.json"
 FORMAT_VERSION = 1
 NEURON_CHUNK = 16_384  # columns: what a ranking job reads at a time
+STATE_CHUNK = 4096  # positions
 ROW_CHUNK = 256  # utterances: what a dump holds in memory
 
 
@@ -141,8 +142,10 @@ class StoreWriter:
         self.n_rows = len(utterances)
         self._attributes = attributes
         self._row_digests = np.zeros((self.n_rows, 32), dtype=np.uint8)
-        self._ragged: list[np.ndarray] = []
-        self._ragged_lengths = np.zeros(self.n_rows, dtype=np.int32)
+        self._extra_digest = hashlib.sha256(np.asarray(utterances, dtype=np.int64).tobytes())
+        self._states: dict[int, np.ndarray] = {}  # of the open window, by row
+        self._state_array: zarr.Array | None = None
+        self._n_positions = np.zeros(self.n_rows, dtype=np.int32)
         shapes = {"activation": (len(neurons),), "hidden_state": hidden_shape}
         dims = {"activation": ["neuron"], "hidden_state": ["layer", "hidden"]}
         self._arrays = {
@@ -191,11 +194,9 @@ class StoreWriter:
         for name, values in (("activation", activation), ("hidden_state", hidden_state)):
             self._window[name][rows - start] = values
         if states is not None:
-            if not self._ragged:
-                self._ragged = [np.zeros(0)] * self.n_rows
-            for row, state in zip(rows, states, strict=True):
-                self._ragged[row] = np.ascontiguousarray(state)
-                self._ragged_lengths[row] = len(state)
+            for row, state in zip(rows.tolist(), states, strict=True):
+                self._states[row] = np.ascontiguousarray(state)
+                self._n_positions[row] = len(state)
         self._filled[rows] = True
         if self._filled[start:stop].all():
             self._flush(start, stop)
@@ -207,22 +208,32 @@ class StoreWriter:
         for row in range(size):
             digest = hashlib.sha256(self._window["activation"][row].tobytes())
             digest.update(self._window["hidden_state"][row].tobytes())
-            if self._ragged:
-                digest.update(self._ragged[start + row].tobytes())
+            if self._states:
+                digest.update(self._states[start + row].tobytes())
             self._row_digests[start + row] = np.frombuffer(digest.digest(), dtype=np.uint8)
+        if self._states:
+            self._append_states()
         self._flushed = stop
 
-    def _write_states(self) -> None:
-        total, hidden = int(self._ragged_lengths.sum()), self._ragged[0].shape[1]
-        states = create_array(
-            self.path, "state", (total, hidden), (min(4096, total), hidden), self._ragged[0].dtype,
-            ["position", "hidden"],
-        )  # fmt: skip
-        states[...] = np.concatenate(self._ragged)
-        add_array(self.path, "n_positions", self._ragged_lengths, ["utterance"])
+    def _append_states(self) -> None:
+        """Append the window's encoder states to those of the windows before."""
+        states = np.concatenate([self._states[row] for row in sorted(self._states)])
+        self._states.clear()
+        if self._state_array is None:
+            chunks = (STATE_CHUNK, states.shape[1])
+            dims = ["position", "hidden"]
+            self._state_array = create_array(
+                self.path, "state", states.shape, chunks, states.dtype, dims
+            )
+            start = 0
+        else:
+            start = self._state_array.shape[0]
+            self._state_array.resize((start + len(states), states.shape[1]))
+        self._state_array[start:] = states
 
     def add(self, name: str, values: np.ndarray) -> None:
         """Add a small array over utterances, for example ``valid``."""
+        self._extra_digest.update(name.encode() + np.asarray(values).tobytes())
         add_array(self.path, name, np.asarray(values), ["utterance"])
 
     def __enter__(self) -> "StoreWriter":
@@ -235,10 +246,10 @@ class StoreWriter:
             raise StoreError(
                 f"{self.path}: expected {self.n_rows} utterances, got {int(self._filled.sum())}"
             )
-        if self._ragged:
-            self._write_states()
-        digest = hashlib.sha256(self._row_digests.tobytes()).hexdigest()
-        commit(self.path, {"digest": digest} | self._attributes)
+        if self._state_array is not None:
+            add_array(self.path, "n_positions", self._n_positions, ["utterance"])
+        self._extra_digest.update(self._row_digests.tobytes())
+        commit(self.path, {"digest": self._extra_digest.hexdigest()} | self._attributes)
 
 
 def commit(path: Path, attributes: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ from .comparison import (
 )
 from .ranking import use_threads
 from .rankings import Condition, Ranking, open_condition, open_ranking
-from .resampling import draw_counts, percentile_interval, resampled_average_precision
+from .resampling import centred_interval, draw_counts, resampled_average_precision
 
 log = logging.getLogger(__name__)
 
@@ -62,14 +62,15 @@ def compare_overlap(
         diagonal_ratio(overlap_matrix(*pair, k))
         for pair in resampled_pairs(*conditions, n_resamples, seed)
     ]
-    low, high = percentile_interval(draws)
+    ratio = diagonal_ratio(matrix)
+    low, high = centred_interval(draws, ratio)
     n = len(speech.languages)
     exact = n <= EXACT_UP_TO
     row = {
         "step": step,
         "k": k,
         "n_languages": n,
-        "diagonal_ratio": diagonal_ratio(matrix),
+        "diagonal_ratio": ratio,
         "ci_low": low,
         "ci_high": high,
         "chance": 1 / n,
@@ -111,7 +112,7 @@ def compare_spearman(
             diagonal_concentration(spearman_matrix(*pair))
             for pair in resampled_pairs(*conditions, n_resamples, seed)
         ]
-    low, high = percentile_interval(draws)
+    low, high = centred_interval(draws, concentration)
     row = {
         "step": step,
         "diagonal_concentration": concentration,
@@ -150,12 +151,13 @@ def compare_sensitivity(
     rows = []
     for k, drawn in zip(ks, np.transpose(draws), strict=True):
         matrix = overlap_matrix(speech.ap, text.ap, k)
-        low, high = percentile_interval(drawn)
+        ratio = diagonal_ratio(matrix)
+        low, high = centred_interval(drawn, ratio)
         rows.append(
             {
                 "step": step,
                 "k": k,
-                "diagonal_ratio": diagonal_ratio(matrix),
+                "diagonal_ratio": ratio,
                 "ci_low": low,
                 "ci_high": high,
                 "p": permutation_p(matrix),

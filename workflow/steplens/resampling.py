@@ -26,6 +26,24 @@ def percentile_interval(draws: np.ndarray, level: float = 0.95) -> tuple[float, 
     return float(low), float(high)
 
 
+def centred_interval(
+    draws: np.ndarray, estimate: float, level: float = 0.95
+) -> tuple[float, float]:
+    """Percentile interval of the draws about their mean, moved to the estimate.
+
+    For statistics of rankings. A resample holds some sentences several times, in speech and in text
+    alike; that by itself makes the two rankings more alike than those of the sample, so that all
+    draws may lie above the estimate. Their spread says how far the estimate may be off; where they
+    lie does not.
+    """
+    draws = np.asarray(draws, dtype=np.float64)
+    draws = draws[np.isfinite(draws)]
+    if not len(draws):
+        return np.nan, np.nan
+    low, high = percentile_interval(draws - draws.mean() + estimate, level)
+    return low, high
+
+
 def draw_counts(n_units: int, n_resamples: int, seed: int, stream: str) -> np.ndarray:
     """How often each of ``n_units`` utterances is drawn: (n_resamples, n_units) int64.
 
@@ -70,44 +88,44 @@ def resampled_average_precision(
 
 @njit(cache=True, parallel=True)
 def _kernel(bits, labels, weights, ap):
+    """Sort each neuron once; then all resamples move down the order side by side."""
     n_examples, n_neurons = bits.shape
     n_resamples, n_classes = ap.shape[:2]
     sign = bits.dtype.type(1 << (8 * bits.itemsize - 1))
-    totals = np.zeros((n_resamples, n_classes))
-    for draw in range(n_resamples):
-        for i in range(n_examples):
-            totals[draw, labels[i]] += weights[draw, i]
+    by_example = weights.T.astype(np.float64).copy()  # (n_examples, n_resamples), contiguous
+    totals = np.zeros((n_classes, n_resamples))
+    for i in range(n_examples):
+        totals[labels[i]] += by_example[i]
     for neuron in prange(n_neurons):
         ordered = np.empty(n_examples, dtype=np.uint64)
         for i in range(n_examples):
             key = np.uint64(_sortable(bits[i, neuron], sign))
             ordered[i] = (key << np.uint64(_INDEX_BITS)) | np.uint64(i)
         _radix_sort(ordered, np.empty_like(ordered), _INDEX_BITS, bits.itemsize)
-        index = np.empty(n_examples, dtype=np.int64)
-        last_of_tie = np.empty(n_examples, dtype=np.bool_)
-        for rank in range(n_examples):  # from the highest activation down
-            here = ordered[n_examples - 1 - rank]
-            index[rank] = np.int64(here & _INDEX_MASK)
-            last_of_tie[rank] = rank == n_examples - 1 or (
-                ordered[n_examples - 2 - rank] >> np.uint64(_INDEX_BITS)
-            ) != (here >> np.uint64(_INDEX_BITS))
-        seen = np.empty(n_classes)
-        tied = np.empty(n_classes)
-        for draw in range(n_resamples):
-            seen[:] = 0
-            tied[:] = 0
-            above = 0.0
+        seen = np.zeros((n_classes, n_resamples))
+        tied = np.zeros((n_classes, n_resamples))
+        total = np.zeros((n_classes, n_resamples))
+        above = np.zeros(n_resamples)
+        in_tie = np.zeros(n_classes, dtype=np.bool_)
+        for rank in range(n_examples - 1, -1, -1):  # from the highest activation down
+            key = ordered[rank] >> np.uint64(_INDEX_BITS)
+            i = np.int64(ordered[rank] & _INDEX_MASK)
+            label = labels[i]
+            in_tie[label] = True
+            for draw in range(n_resamples):
+                tied[label, draw] += by_example[i, draw]
+                above[draw] += by_example[i, draw]
+            if rank > 0 and ordered[rank - 1] >> np.uint64(_INDEX_BITS) == key:
+                continue
             for c in range(n_classes):
-                ap[draw, c, neuron] = 0.0 if totals[draw, c] > 0 else np.nan
-            for rank in range(n_examples):
-                i = index[rank]
-                weight = weights[draw, i]
-                if weight:
-                    tied[labels[i]] += weight
-                    above += weight
-                if last_of_tie[rank]:
-                    for c in range(n_classes):
-                        if tied[c] > 0:
-                            seen[c] += tied[c]
-                            ap[draw, c, neuron] += tied[c] / totals[draw, c] * (seen[c] / above)
-                            tied[c] = 0
+                if in_tie[c]:
+                    in_tie[c] = False
+                    for draw in range(n_resamples):
+                        seen[c, draw] += tied[c, draw]
+                        # Nothing was drawn yet where `above` is 0, and then `tied` is 0 too.
+                        total[c, draw] += tied[c, draw] * seen[c, draw] / max(above[draw], 1.0)
+                        tied[c, draw] = 0.0
+        for c in range(n_classes):
+            for draw in range(n_resamples):
+                weight = totals[c, draw]
+                ap[draw, c, neuron] = total[c, draw] / weight if weight > 0 else np.nan

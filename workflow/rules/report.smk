@@ -14,6 +14,7 @@ rule report:
         tables=[
             RESULTS / "tables" / f"{name}.csv" for name in (*PAPER_TABLES, "table5", "recognition")
         ],
+        store=encoder_store("text", LANGUAGES[0]),
         speech=[RESULTS / "speech" / f"{lang}.parquet" for lang in LANGUAGES],
     output:
         RESULTS / "report.html",

@@ -11,6 +11,7 @@ from steplens.languages import load_languages
 run_stage(
     snakemake,
     "speech:synthesize_corpus",
+    own_process=True,
     corpus=Path(snakemake.input.corpus),
     language=load_languages()[snakemake.wildcards.lang],
     engine=snakemake.params.engine,

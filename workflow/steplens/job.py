@@ -49,7 +49,7 @@ class Job:
         return 0
 
 
-def run_stage(snakemake: Any, stage: str, **arguments: Any) -> None:
+def run_stage(snakemake: Any, stage: str, own_process: bool = False, **arguments: Any) -> None:
     """Run ``module:function`` of steplens for a Snakemake job; exits with 1 if it fails.
 
     Parameters
@@ -58,11 +58,13 @@ def run_stage(snakemake: Any, stage: str, **arguments: Any) -> None:
         Gives the log file and the threads.
     stage : str
         For example ``"encoding:encode"``.
+    own_process : bool
+        Never in a fork of the warm process: for stages that fork themselves, and want to be small.
     **arguments
         For the function.
     """
     job = Job(stage, arguments, Path(snakemake.log[0]), snakemake.threads)
-    status = warm_start.run_in_fork(job) if warm_start.wanted() else None
+    status = warm_start.run_in_fork(job) if warm_start.wanted() and not own_process else None
     if status is None:
         status = job()
     if status:

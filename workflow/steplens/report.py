@@ -105,7 +105,10 @@ def write_report(
         provenance={key: _described(value, form) for key, value in provenance.items()},
         languages=_languages(tables["valid_counts"], form),
         sharing=report_findings.sharing(tables["overlap_summary"]),
-        steering=report_findings.steering(tables["effects"]),
+        steering=[
+            *report_findings.steering(tables["effects"]),
+            *report_findings.collapse(tables["quality"]),
+        ],
         transfer=report_findings.transfer(tables["mean_effect_ratios"]),
         figures=figures,
         facts=_facts(tables),

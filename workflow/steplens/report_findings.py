@@ -70,6 +70,31 @@ def steering(effects: pd.DataFrame) -> list[str]:
     return [sentence[0].upper() + sentence[1:] for sentence in sentences]
 
 
+def collapse(quality: pd.DataFrame) -> list[str]:
+    """How many steered outputs are degenerate, from ``steering/quality.csv``."""
+    if quality.empty:
+        return []
+    shares = quality.groupby(["task", "step", "control"])["degenerate_share"].mean()
+    sentences = []
+    for task in dict.fromkeys(quality["task"]):
+        parts = [
+            f"{percent(shares[task, step, 'steered'])} at {step_name(step)}"
+            + (
+                f" (random neurons {percent(shares[task, step, 'random'])})"
+                if (task, step, "random") in shares.index
+                else ""
+            )
+            for step in sorted(quality["step"].unique())
+            if (task, step, "steered") in shares.index
+        ]
+        sentences.append(
+            f"{task_name(task)}: outputs that collapse into repetition when steered: "
+            f"{', '.join(parts)}. A rate reached by collapsed outputs shows which script the "
+            "neurons favour, not that the model speaks the target language."
+        )
+    return [sentence[0].upper() + sentence[1:] for sentence in sentences]
+
+
 def transfer(means: pd.DataFrame) -> list[str]:
     """Mean effect ratio by step, from ``steering/mean_effect_ratios.csv``."""
     if means.empty:

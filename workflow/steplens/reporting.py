@@ -1,17 +1,19 @@
 """Stage ``report``: says what was run and puts every figure and table into one HTML file."""
 
+import contextlib
 import platform
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from . import __version__
 from .report import write_report
+from .store import open_store
 
 _SHOWN = (
-    "steplens", "snakemake", "torch", "transformers", "zarr", "numpy", "numba", "scikit-learn",
-    "pandas", "matplotlib",
+    "snakemake", "zarr", "xarray", "numpy", "numba", "scipy", "pandas", "matplotlib",
 )  # fmt: skip
 
 
@@ -42,12 +44,22 @@ def report(run_folder: Path, output: Path, settings: dict[str, Any], speech: lis
         "Compared neurons": f"top {settings['comparison']['k']} by average precision",
         "Steered neurons": f"top {settings['steering']['k']} and bottom {settings['steering']['k']}",
     }
-    write_report(run_folder, output, settings, versions(), provenance)
+    store = run_folder / "encoder" / "text" / f"{settings['languages'][0]}.zarr"
+    write_report(run_folder, output, settings, versions(store), provenance)
 
 
-def versions() -> dict[str, str]:
-    """Version of Python, steplens and the libraries that results depend on."""
-    from . import __version__
+def versions(store: Path) -> dict[str, str]:
+    """Versions of what results depend on.
 
+    Parameters
+    ----------
+    store : path
+        An encoder store: torch and transformers are those that the model ran with, which need not be
+        installed where the report is written.
+    """
     found = {"python": platform.python_version(), "steplens": __version__}
-    return found | {name: version(name) for name in _SHOWN if name != "steplens"}
+    for name in _SHOWN:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    attributes = open_store(store).attrs
+    return found | {name: attributes[name] for name in ("torch", "transformers")}

@@ -214,9 +214,14 @@ def _receive(connection: socket.socket, length: int) -> bytes:
 
 
 def _preload() -> None:
-    """Import what the stages share, outside steplens: its own code is read afresh by every fork."""
+    """Import what the stages share, outside steplens: its own code is read afresh by every fork.
+
+    Not numba: it takes its number of threads from the environment when it is imported.
+    """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    import numba  # noqa: F401
+    import matplotlib.backends.backend_agg
+    import matplotlib.backends.backend_svg
+    import matplotlib.figure  # noqa: F401
     import pandas  # noqa: F401
     import pyarrow.parquet  # noqa: F401
     import soundfile  # noqa: F401

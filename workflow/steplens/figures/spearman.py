@@ -38,7 +38,8 @@ def draw(spearman: pd.DataFrame, summary: pd.DataFrame, names: dict[str, str]) -
         )  # fmt: skip
         axes.set_title(
             f"t = {row.step}: diagonal concentration\n{percent(row.diagonal_concentration)} "
-            f"[{percent(row.ci_low, '')}, {percent(row.ci_high, '')}] (chance {percent(row.chance)})"
+            f"[{percent(row.ci_low, '')}, {percent(row.ci_high, '')}]\n"
+            f"(chance {percent(row.chance)})"
         )
         axes.set_xlabel("text (t2t)")
         axes.set_ylabel("speech (s2t)")

@@ -138,7 +138,7 @@ def _apart(steps: pd.Series) -> float:
 
 
 def _pairs(axes: Axes, steered: pd.DataFrame, languages: Sequence[str]) -> None:
-    """A thin line for each pair, named at its right."""
+    """A thin line for each pair, named at its right unless all end in one place."""
     order = {code: place for place, code in enumerate(languages)}
     pairs = sorted(
         steered.dropna(subset="rate").sort_values("step").groupby(["source", "target"]),
@@ -149,9 +149,9 @@ def _pairs(axes: Axes, steered: pd.DataFrame, languages: Sequence[str]) -> None:
         axes.plot(line["step"], 100 * line["rate"], color=VERMILION, alpha=0.35, linewidth=0.8)
         last = line.iloc[-1]
         ends.append((100 * last["rate"], last["step"], f"{source} → {target}"))
-    if len(ends) > _MOST_NAMES:
-        return
     ends.sort(key=lambda end: end[0])
+    if not 0 < len(ends) <= _MOST_NAMES or ends[-1][0] - ends[0][0] < _LABEL_GAP:
+        return
     for placed, (height, step, text) in zip(_spread([end[0] for end in ends]), ends, strict=True):
         axes.annotate(
             text, (step, height), (1.02, placed), textcoords=axes.get_yaxis_transform(),

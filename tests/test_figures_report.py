@@ -101,7 +101,8 @@ def _frames() -> dict[str, pd.DataFrame]:
         "comparison/spearman_summary.csv": pd.DataFrame(
             {
                 "step": STEPS, "diagonal_concentration": [0.229, 0.201],
-                "ci_low": [0.21, 0.19], "ci_high": [0.24, 0.22], "chance": 1 / 3, "any_negative": [False, True],
+                "ci_low": [0.21, 0.19], "ci_high": [0.24, 0.22],
+                "chance": 1 / 3, "any_negative": [False, True],
             }
         ),
         "comparison/sensitivity.csv": pd.DataFrame(
@@ -226,7 +227,7 @@ def test_overlap_refuses_several_k():
 
 def test_spearman_says_where_a_correlation_is_negative(figures):
     texts = _texts(figures["figure5"])
-    assert "22.9 % [21.0, 24.0] (chance 33.3 %)" in texts
+    assert "22.9 % [21.0, 24.0]\n(chance 33.3 %)" in texts
     assert "−0.12" in texts
     assert "negative at t = 6:" in texts
 
@@ -317,7 +318,11 @@ def test_report_of_a_run_without_steered_pairs(finished_run, tmp_path):
     shutil.copytree(finished_run, folder)
     for name in ("steering/effects.csv", "steering/quality.csv", "tables/table2.csv"):
         pd.DataFrame().to_csv(folder / name, index=False)
-    for name in ("steering/control_rates.csv", "steering/mean_effect_ratios.csv", "tables/table1.csv"):
+    for name in (
+        "steering/control_rates.csv",
+        "steering/mean_effect_ratios.csv",
+        "tables/table1.csv",
+    ):
         pd.read_csv(folder / name).head(0).to_csv(folder / name, index=False)
     assert "No two languages of the run differ in script" in _report(folder, tmp_path / "r.html")
 

@@ -1,0 +1,152 @@
+"""The code digest follows what a stage imports and sees code only."""
+
+import textwrap
+
+import pytest
+
+from steplens import code_digest as digesting
+
+FILES = {
+    "encoding": '''
+        """Stage encode."""
+        from . import store, progress
+        from .job import run
+        from .sites import table  # columns
+        def encode(n):
+            """Encode."""
+            return table(n) + 1
+    ''',
+    "sites": """
+        from .nested.deep import width
+        def table(n):
+            return width * n
+    """,
+    "store": "SIZE = 3",
+    "nested/__init__": "from .inside import one",
+    "nested/deep": "from ..base import zero\nfrom .beside import two\nfrom . import aside\nwidth = 1",
+    "nested/inside": "one = 1",
+    "nested/beside": "two = 2",
+    "nested/aside": "three = 3",
+    "base": "zero = 0",
+    "progress": "bar = 1",
+    "job": "from .unseen import x\nrun = 1",
+    "unseen": "x = 1",
+    "other": "import numpy\nx = 1",
+}
+
+
+class Package:
+    """A package on disk, whose files can be rewritten between digests."""
+
+    def __init__(self, folder):
+        self._folder = folder
+        for name, text in FILES.items():
+            self.write(name, text)
+
+    def write(self, name, text):
+        path = self._folder / f"{name}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(textwrap.dedent(text).strip() + "\n", encoding="utf-8")
+
+    def append(self, name, line):
+        with (self._folder / f"{name}.py").open("a", encoding="utf-8") as file:
+            file.write(f"{line}\n")
+
+    def digest(self, *modules):
+        self._forget()
+        return digesting.code_digest(*modules)
+
+    def used(self, *modules):
+        self._forget()
+        return digesting.used_modules(*modules)
+
+    @staticmethod
+    def _forget():
+        digesting._parsed.cache_clear()
+        digesting.code_digest.cache_clear()
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    monkeypatch.setattr(digesting, "_PACKAGE", tmp_path)
+    yield Package(tmp_path)
+    Package._forget()
+
+
+REACHED = ["base", "encoding", "nested.aside", "nested.beside", "nested.deep", "sites", "store"]
+
+
+def test_imports_are_followed_through_modules_and_subpackages(package):
+    """What tells people about progress is left out, with what it alone imports."""
+    assert [name for name in package.used("encoding") if name in REACHED] == REACHED
+    assert not {"progress", "job", "unseen", "other"} & set(package.used("encoding"))
+
+
+def test_a_subpackage_follows_its_own_relative_imports(package):
+    assert package.used("nested") == ["nested", "nested.inside"]
+
+
+def test_a_module_without_imports_uses_itself(package):
+    assert package.used("other") == ["other"]
+    assert package.used("other", "base") == ["base", "other"]
+
+
+@pytest.mark.parametrize(
+    "name", ["encoding", "sites", "store", "base", "nested/deep", "nested/beside"]
+)
+def test_a_changed_line_of_code_in_any_used_module_changes_the_digest(package, name):
+    before = package.digest("encoding")
+    package.append(name, "added = 1")
+    assert package.digest("encoding") != before
+
+
+@pytest.mark.parametrize("name", ["progress", "job", "unseen", "other"])
+def test_a_change_elsewhere_leaves_the_digest_alone(package, name):
+    before = package.digest("encoding")
+    package.write(name, "changed = 1")
+    assert package.digest("encoding") == before
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        FILES["encoding"].replace("Stage encode.", "Another docstring."),
+        FILES["encoding"].replace('"""Encode."""', '"""Encode everything."""'),
+        FILES["encoding"].replace('            """Encode."""\n', ""),
+        FILES["encoding"].replace("# columns", "# another comment"),
+        FILES["encoding"].replace(
+            "table(n) + 1", "(\n                table(n)\n                +1\n            )"
+        ),
+        FILES["encoding"].replace("def encode", "\n\n\n        def encode"),
+    ],
+    ids=["module", "function", "without", "comment", "layout", "blank"],
+)
+def test_comments_docstrings_and_layout_do_not_change_the_digest(package, text):
+    before = package.digest("encoding")
+    assert text != FILES["encoding"]
+    package.write("encoding", text)
+    assert package.digest("encoding") == before
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("+ 1", "+ 2"), ("table(n)", "table(-n)"), ("encode(n)", "encode(n, m=0)")]
+)
+def test_a_changed_expression_changes_the_digest(package, old, new):
+    before = package.digest("encoding")
+    package.write("encoding", FILES["encoding"].replace(old, new))
+    assert package.digest("encoding") != before
+
+
+def test_the_digest_is_the_same_for_any_order_of_modules(package):
+    digest = package.digest("sites", "store")
+    assert package.digest("store", "sites") == digest
+    assert len(digest) == 16
+    assert int(digest, 16)
+
+
+def test_steplens_itself_a_stage_uses_what_it_imports():
+    """An example of the real package: encoding reads sites and the store, and no figure."""
+    used = digesting.used_modules("encoding")
+    assert {"encoding", "sites", "store"} <= set(used)
+    assert not any(name.startswith("figures") for name in used)
+    assert "figures.style" in digesting.used_modules("figures.overlap")

@@ -1,0 +1,106 @@
+"""A configuration is whole before any job starts: every mistake is named in one line."""
+
+import re
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from steplens.config import Config, ConfigError, keys, parse_config
+
+
+def problems(settings):
+    """The lines of the refusal, without its heading."""
+    with pytest.raises(ConfigError) as refusal:
+        parse_config(settings)
+    heading, *lines = str(refusal.value).splitlines()
+    assert "config/README.md" in heading
+    return lines
+
+
+def nested(key, value):
+    """``a.b`` and 1 to {"a": {"b": 1}}."""
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return value
+
+
+def test_the_defaults_are_valid():
+    assert parse_config({}) == Config()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda p: p.name)
+def test_the_config_files_are_valid_and_say_what_they_set(path):
+    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    parsed = parse_config(settings).model_dump()
+    for key, value in settings.items():
+        inner = value.items() if isinstance(value, dict) else ()
+        assert {name: parsed[key][name] for name, _ in inner} == dict(inner)
+        assert inner or parsed[key] == value
+
+
+def test_a_checked_config_filled_with_defaults_is_valid_again():
+    """Snakemake hands the filled-in config on to the jobs."""
+    config = parse_config({"run": "mine", "steps": [2]})
+    assert parse_config(config.model_dump()) == config
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        # keys
+        ("lanuages", [], "unknown key; did you mean 'languages'?"),
+        ("steering.n_uterances", 3, "unknown key; did you mean 'n_utterances'?"),
+        ("store.qqqq", 3, "unknown key; expected dtype"),
+        ("qqqq", 3, "unknown key; expected run, seed, languages"),
+        # types
+        ("steps", 5, "Input should be a valid list, got 5"),
+        ("run", 1, "Input should be a valid string, got 1"),
+        ("corpus", None, "got None"),
+        ("comparison.k", "many", "Input should be a valid integer, .* got 'many'"),
+        ("comparison.k", 1.5, "valid integer, .* fractional part, got 1.5"),
+        ("languages", ["deu", False], "Input should be a valid string, got False"),  # YAML's "no"
+        # values
+        ("run", "a/b", "should match pattern .* got 'a/b'"),
+        ("seed", -1, "greater than or equal to 0, got -1"),
+        ("steps", [], "at least 1 item .* got \\[\\]"),
+        ("steps", [1, 0], "expected steps from 1 on, got 0"),
+        ("steps", [6, 1, 6], "expected each once, got 6 repeatedly"),
+        ("model.dtype", "bfloat16", "'auto', 'float16' or 'float32', got 'bfloat16'"),
+        ("store.dtype", "bfloat16", "'float16' or 'float32', got 'bfloat16'"),
+        ("corpus.splits", [], "at least 1 item"),
+        ("comparison.k_sweep", [10, 0], "expected values of k from 1 on, got 0"),
+        ("comparison.k_sweep", [10, 10], "expected each once, got 10 repeatedly"),
+        ("steering.min_source_rate", 10, "less than or equal to 1, got 10"),
+        # languages
+        ("languages", ["deu"], "at least 2 items"),
+        ("languages", ["deu", "deu"], "expected each once, got 'deu' repeatedly"),
+        ("languages", ["German", "fra"], "got 'German'; did you mean 'deu'?"),
+        ("languages", ["deu", "fre"], "got 'fre'; did you mean 'fra'?"),
+        ("languages", ["deu", "xq"], r"expected one of deu, .* \(resources/languages.tsv\), got 'xq'$"),
+        ("output_language", "english", "got 'english'; did you mean 'eng'?"),
+        ("output_language", "deu", "expected a language that is not among languages, got 'deu'"),
+        ("corpus.parallel_over", ["deu", "jpm"], "got 'jpm'; did you mean 'jpn'?"),
+        # two keys together
+        ("steps", [49], "expected at most decoding.max_new_tokens = 48, got 49"),
+        ("steering.n_utterances", 61, "expected at most corpus.n_utterances = 60, got 61"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_line_with_its_key_and_what_was_expected(key, value, message):
+    (line,) = problems(nested(key, value))
+    named, _, rest = line.partition(": ")
+    assert named.removeprefix("  - ").rstrip(".0123456789") == key  # of a list also the position
+    pattern = message if ".*" in message or "$" in message else re.escape(message)
+    assert re.search(pattern, rest)
+
+
+def test_several_mistakes_are_told_at_once():
+    lines = problems({"seed": -1, "sede": 1, "store": {"dtype": "f2"}})
+    assert [line.split(":")[0] for line in lines] == ["  - seed", "  - store.dtype", "  - sede"]
+
+
+@pytest.mark.parametrize(("name", "field"), list(keys()), ids=[name for name, _ in keys()])
+def test_every_key_says_what_it_means_what_it_redoes_and_has_a_default(name, field):
+    assert field.description.endswith(".")
+    assert field.json_schema_extra["redoes"]
+    assert not field.is_required()

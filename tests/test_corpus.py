@@ -1,0 +1,153 @@
+"""Sentences out of files as FLEURS publishes them, quirks included (D14)."""
+
+import pandas as pd
+import pytest
+
+from steplens.corpus import choose_sentences, join_cjk, read_sentences, read_split, write_corpus
+from steplens.languages import load_languages
+
+LANGUAGES = load_languages()
+DEU, FRA, CMN = LANGUAGES["deu"], LANGUAGES["fra"], LANGUAGES["cmn"]
+
+
+def line(number, raw="Guten Tag.", text="guten tag", file=None):
+    return "\t".join([str(number), file or f"{number}.wav", raw, text, "g u", "32000", "MALE"])
+
+
+def write_split(folder, language, split, lines):
+    path = folder / "data" / language.fleurs / f"{split}.tsv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{one}\n" for one in lines), encoding="utf-8")
+    return path
+
+
+def chosen(folder, language=DEU, n=5, seed=1, parallel_over=(), splits=("test",)):
+    return choose_sentences(folder, language, list(splits), n, seed, list(parallel_over))
+
+
+def ids(frame):
+    return frame["utterance"].tolist()
+
+
+def test_quotes_are_letters_like_any_other(tmp_path):
+    """A stray quote neither opens a field nor swallows the lines after it."""
+    rows = [line(1, '"Ja, sagte er.', '"ja sagte er'), line(2, 'das "Haus"', 'das "haus"'), line(3)]
+    write_split(tmp_path, DEU, "test", rows)
+    found = read_sentences(tmp_path, DEU, ["test"])
+    assert ids(found) == [1, 2, 3]
+    assert found["raw_transcription"].tolist()[:2] == ['"Ja, sagte er.', 'das "Haus"']
+    assert found["text"].tolist()[:2] == ['"ja sagte er', 'das "haus"']
+
+
+def test_of_several_recordings_and_splits_the_first_is_kept(tmp_path):
+    write_split(tmp_path, DEU, "dev", [line(7, file="a.wav"), line(7, file="b.wav"), line(8)])
+    write_split(tmp_path, DEU, "test", [line(8, file="c.wav"), line(9)])
+    found = read_sentences(tmp_path, DEU, ["dev", "test"])
+    assert found[["utterance", "split", "file"]].to_numpy().tolist() == [
+        [7, "dev", "a.wav"], [8, "dev", "8.wav"], [9, "test", "9.wav"],
+    ]  # fmt: skip
+    other = read_sentences(tmp_path, DEU, ["test", "dev"])
+    assert other.set_index("utterance").loc[8, ["split", "file"]].tolist() == ["test", "c.wav"]
+
+
+def test_mandarin_spaced_by_character_is_joined_in_text_only(tmp_path):
+    write_split(
+        tmp_path,
+        CMN,
+        "test",
+        [line(1, "他去银行。", "他 去 银 行"), line(2, "用 GPS", "用 gps 找")],
+    )
+    found = read_sentences(tmp_path, CMN, ["test"])
+    assert found["text"].tolist() == ["他去银行", "用 gps 找"]
+    assert found["raw_transcription"].tolist() == ["他去银行。", "用 GPS"]
+
+
+@pytest.mark.parametrize(
+    ("spaced", "joined"),
+    [
+        ("银 行", "银行"),
+        ("他  去\u3000银 行", "他去银行"),
+        ("ス ー パ ー へ", "スーパーへ"),
+        ("用 gps 找", "用 gps 找"),
+        ("2 0 年", "2 0 年"),
+        ("das ist gut", "das ist gut"),
+        ("안녕 세계", "안녕 세계"),
+        ("", ""),
+    ],
+)
+def test_only_spaces_between_chinese_or_japanese_characters_go(spaced, joined):
+    assert join_cjk(spaced) == joined
+
+
+@pytest.mark.parametrize("empty", [line(2, text=" "), line(2, raw="")])
+def test_sentences_without_text_are_left_out_and_logged(tmp_path, caplog, empty):
+    write_split(tmp_path, DEU, "test", [line(1), empty, line(3)])
+    assert ids(read_sentences(tmp_path, DEU, ["test"])) == [1, 3]
+    assert "deu: left out 1 sentences without text" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ("2\tb.wav\tzu kurz", r"test\.tsv:2: expected 7 fields separated by tabs, got 3"),
+        (line(2) + "\tmore", r"test\.tsv:2: expected 7 fields separated by tabs, got 8"),
+        (line("zwei"), r"test\.tsv:2: id: expected a number, got 'zwei'"),
+        (line("-2"), r"test\.tsv:2: id: expected a number, got '-2'"),
+    ],
+)
+def test_a_malformed_line_is_refused_by_file_and_number(tmp_path, bad, message):
+    path = write_split(tmp_path, DEU, "test", [line(1), bad])
+    with pytest.raises(ValueError, match=message):
+        read_split(path)
+
+
+def test_a_missing_split_is_refused_by_its_path(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"de_de/train\.tsv: .* check corpus\.folder"):
+        read_sentences(tmp_path, DEU, ["train"])
+
+
+@pytest.fixture
+def fleurs(tmp_path):
+    """German ids 0 to 39, French the even ones, Mandarin those under 30; one test split."""
+    write_split(tmp_path, DEU, "test", [line(i) for i in range(40)])
+    write_split(tmp_path, FRA, "test", [line(i) for i in range(38, -1, -2)])
+    write_split(tmp_path, CMN, "test", [line(i) for i in range(30)])
+    return tmp_path
+
+
+def test_the_order_is_shuffled_by_the_seed_alone(fleurs):
+    order = ids(chosen(fleurs, n=40))
+    assert sorted(order) == list(range(40)) != order
+    assert ids(chosen(fleurs, n=40)) == order
+    assert ids(chosen(fleurs, n=40, seed=2)) != order
+    assert ids(chosen(fleurs, n=7)) == order[:7]
+
+
+def test_the_order_does_not_depend_on_the_language_or_on_other_sentences(fleurs):
+    """Sentences that two corpora share stand in one order, however the files are sorted."""
+    order = ids(chosen(fleurs, n=40))
+    assert ids(chosen(fleurs, FRA, n=20)) == [one for one in order if one % 2 == 0]
+    write_split(fleurs, DEU, "test", [line(i) for i in reversed(range(60))])
+    assert [one for one in ids(chosen(fleurs, n=60)) if one < 40] == order
+
+
+def test_parallel_over_keeps_what_all_the_languages_have(fleurs):
+    shared = list(range(0, 30, 2))
+    for language in (DEU, FRA, CMN):
+        found = ids(chosen(fleurs, language, n=15, parallel_over=[DEU, FRA, CMN]))
+        assert sorted(found) == shared
+        assert found == ids(chosen(fleurs, DEU, n=15, parallel_over=[FRA, CMN]))
+
+
+def test_too_few_sentences_says_how_many_there_are(fleurs):
+    with pytest.raises(ValueError, match="at most 20, the sentences of fra in test, got 21"):
+        chosen(fleurs, FRA, n=21)
+    with pytest.raises(ValueError, match=r"at most 15, .* that fra, cmn share, got 16"):
+        chosen(fleurs, DEU, n=16, parallel_over=[FRA, CMN])
+
+
+def test_the_file_holds_what_was_chosen(fleurs, tmp_path):
+    output = tmp_path / "corpus" / "deu.parquet"
+    write_corpus(fleurs, DEU, ["test"], 6, 1, [], output)
+    pd.testing.assert_frame_equal(pd.read_parquet(output), chosen(fleurs, n=6))
+    assert [path.name for path in output.parent.iterdir()] == ["deu.parquet"]

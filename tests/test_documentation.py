@@ -1,0 +1,37 @@
+"""The documentation says what the code does."""
+
+import re
+
+from config_readme import readme
+from conftest import ROOT
+
+from steplens.config import keys
+
+
+def test_the_config_readme_is_up_to_date():
+    """Run `python tools/config_readme.py` after a change of steplens/config.py."""
+    assert (ROOT / "config" / "README.md").read_text(encoding="utf-8") == readme()
+
+
+def test_every_key_has_a_row():
+    text = (ROOT / "config" / "README.md").read_text(encoding="utf-8")
+    for name, _ in keys():
+        assert f"| `{name}` |" in text
+
+
+def test_links_of_the_readme_lead_somewhere():
+    """Every relative link and image of the README is in the repository."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (ROOT / target).exists(), target
+
+
+def test_every_rule_has_what_a_reader_expects():
+    """Docstring, message, log, benchmark, conda, threads and resources, in every rule."""
+    for path in sorted((ROOT / "workflow" / "rules").glob("*.smk")):
+        text = path.read_text(encoding="utf-8")
+        for rule in re.split(r"^rule ", text, flags=re.M)[1:]:
+            name = rule.split(":")[0]
+            for part in ('"""', "message:", "log:", "benchmark:", "conda:", "threads:",
+                         "mem_mb=", "runtime=", "code="):  # fmt: skip
+                assert part in rule, (path.name, name, part)

@@ -1,0 +1,343 @@
+"""Encode, decode and capture against the transformers classes themselves, on random weights."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import relative_difference
+
+from steplens.activations import ActivationError, Recorder, masked_mean, require_finite
+from steplens.atomic import write_parquet
+from steplens.batching import length_sorted_batches
+from steplens.capture import capture
+from steplens.decoding import decode
+from steplens.encoding import encode
+from steplens.features import pad_features
+from steplens.models import load_decoder, load_speech_encoder, load_text_encoder, load_tokenizer
+from steplens.sites import neuron_table, slots
+from steplens.speech import write_wav
+from steplens.store import open_store
+
+TEXTS = [
+    "heute findet der lehrer ein neues buch in der schule",
+    "im sommer kauft die mutter einen roten apfel",
+    "der koch",
+    "am montag zeigt der bauer einen alten brief auf dem markt",
+    "jeden tag",
+    "im winter sucht das mädchen eine kleine lampe im wald",
+]
+
+
+def _width_hook(widths, slot):
+    def hook(_module, _args, output):  # returns nothing: anything else would replace the output
+        widths[slot.path] = output.shape[1 if slot.site.channels_first else -1]
+
+    return hook
+
+
+def _keep_hook(seen, key):
+    def hook(_module, _args, output):
+        seen.setdefault(key, []).append(output[0].clone())
+
+    return hook
+
+
+@pytest.fixture(scope="module")
+def reference(checkpoint):
+    """The whole models, as a user of transformers would load them."""
+    from transformers import SeamlessM4Tv2ForSpeechToText, SeamlessM4Tv2ForTextToText
+
+    return {
+        "speech": SeamlessM4Tv2ForSpeechToText.from_pretrained(
+            checkpoint, dtype=torch.float32
+        ).eval(),
+        "text": SeamlessM4Tv2ForTextToText.from_pretrained(checkpoint, dtype=torch.float32).eval(),
+    }
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, source):
+    """A small run: six German sentences, spoken (noise) and written, encoded in batches of four."""
+    folder = tmp_path_factory.mktemp("run")
+    generator = np.random.default_rng(1)
+    corpus = pd.DataFrame(
+        {"utterance": range(10, 16), "raw_transcription": TEXTS, "text": TEXTS, "split": "test"}
+    )
+    write_parquet(corpus, folder / "corpus" / "deu.parquet")
+    lengths = [16_000, 23_456, 9_999, 31_000, 12_345, 20_020]
+    for number, length in zip(corpus["utterance"], lengths, strict=True):
+        path = folder / "speech" / "deu" / f"{number}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_wav(path, generator.normal(0, 0.1, length).astype(np.float32))
+    spoken = pd.DataFrame(
+        {
+            "utterance": corpus["utterance"],
+            "path": [f"deu/{n}.wav" for n in corpus["utterance"]],
+            "n_samples": lengths,
+        }
+    )
+    write_parquet(spoken, folder / "speech" / "deu.parquet")
+    for modality in ("speech", "text"):
+        encode(
+            source, modality, "deu", folder / "corpus" / "deu.parquet",
+            folder / "speech" / "deu.parquet", folder / "encoder" / modality / "deu.zarr",
+            "float32", batch_size=4,
+        )  # fmt: skip
+    for task, modality in (("s2t", "speech"), ("t2t", "text"), ("asr", "speech"), ("tr", "text")):
+        decode(
+            source, task, "deu", "eng", folder / "encoder" / modality / "deu.zarr",
+            folder / "decoding" / task / "deu.parquet", max_new_tokens=12, batch_size=4,
+        )  # fmt: skip
+    return folder
+
+
+def test_transformers_finds_every_site_and_its_width(checkpoint):
+    """Hooked on the real modules, each site gives as many units as the neuron table says."""
+    from transformers import SeamlessM4Tv2ForSpeechToText
+
+    model = SeamlessM4Tv2ForSpeechToText.from_pretrained(checkpoint)
+    roots = {"speech_encoder": model.speech_encoder, "decoder": model.text_decoder}
+    for module, root in roots.items():
+        widths = {}
+        for slot in slots(model.config, module):
+            root.get_submodule(slot.path).register_forward_hook(_width_hook(widths, slot))
+        if module == "speech_encoder":
+            root(torch.randn(1, 24, 160, dtype=model.dtype))
+        else:
+            states = torch.randn(1, 5, model.config.hidden_size, dtype=model.dtype)
+            root(input_ids=torch.tensor([[3, 5]]), encoder_hidden_states=states)
+        expected = {s.path: s.columns.stop - s.columns.start for s in slots(model.config, module)}
+        assert widths == expected
+
+
+def test_only_the_listed_submodules_are_left_out(checkpoint):
+    """Every leaf of a layer is a site, or one of those that D1 leaves out."""
+    encoder = load_speech_encoder(_source(checkpoint))
+    left_out = {"distance_embedding", "final_layer_norm", "activation", "intermediate_act_fn"}
+    hooked = {slot.site.submodule for slot in slots(encoder.config, "speech_encoder")}
+    for name, module in encoder.encoder.layers[0].named_modules():
+        is_leaf = name and not list(module.children())
+        if is_leaf and not isinstance(module, torch.nn.Dropout):
+            assert name in hooked or name.rpartition(".")[2] in left_out, name
+
+
+def _source(checkpoint):
+    from steplens.model_source import ModelSource
+
+    return ModelSource(str(checkpoint), None, "float32", "cpu")
+
+
+@pytest.mark.parametrize("module", ["speech_encoder", "text_encoder"])
+def test_an_utterance_is_the_same_alone_and_in_any_batch(source, features, module):
+    """Activations and final states do not depend on padding (<= 1e-5 relative in float32)."""
+    if module == "speech_encoder":
+        encoder, items = load_speech_encoder(source), features
+        pad = pad_features
+    else:
+        encoder = load_text_encoder(source)
+        generator = torch.Generator().manual_seed(0)
+        items = [torch.randint(4, 280, (n,), generator=generator) for n in (5, 12, 7, 3, 9)]
+
+        def pad(chosen):
+            padded = torch.nn.utils.rnn.pad_sequence(chosen, batch_first=True)
+            return padded, (padded != 0).long()
+
+    recorder = Recorder(encoder, encoder.config, module)
+
+    def passed(chosen):
+        values, mask = pad(chosen)
+        state_mask = mask
+        if module == "speech_encoder":
+            lengths = encoder._compute_sub_sample_lengths_from_attention_mask(mask).long()
+            state_mask = (torch.arange(int(lengths.max()))[None] < lengths[:, None]).long()
+        recorder.begin(mask, state_mask)
+        with torch.inference_mode():
+            states = encoder(values, attention_mask=mask).last_hidden_state
+        result = recorder.result()
+        ends = state_mask.sum(1).tolist()
+        return (
+            result.activation.numpy().copy(),
+            result.hidden_state.numpy(),
+            [state[:end].numpy() for state, end in zip(states, ends, strict=True)],
+        )
+
+    together = passed(items)
+    for row, item in enumerate(items):
+        alone = passed([item])
+        assert len(alone[2][0]) == len(together[2][row])
+        for part in (0, 1, 2):
+            assert relative_difference(together[part][row], alone[part][0]) < 1e-5
+
+
+def test_encoding_equals_plain_hooks_one_utterance_at_a_time(run, reference, checkpoint):
+    """The store holds the means that naive hooks on the whole model give (text encoder)."""
+    model, tokenizer = reference["text"], load_tokenizer(_source(checkpoint))
+    tokenizer.src_lang = "deu"
+    table = neuron_table(model.config, "text_encoder")
+    seen: dict[tuple, list] = {}
+    handles = [
+        model.text_encoder.get_submodule(slot.path).register_forward_hook(
+            _keep_hook(seen, (slot.layer, slot.site.submodule))
+        )
+        for slot in slots(model.config, "text_encoder")
+    ]
+    store = open_store(run / "encoder" / "text" / "deu.zarr")
+    for row, text in enumerate(TEXTS):
+        seen.clear()
+        with torch.no_grad():
+            states = model.text_encoder(tokenizer(text, return_tensors="pt").input_ids)
+        slow = np.concatenate(
+            [
+                seen[layer, name][0].mean(0).numpy()
+                for layer, name in table.groupby(["layer", "submodule"], observed=True).groups
+            ]
+        )
+        order = np.concatenate(
+            list(table.groupby(["layer", "submodule"], observed=True).indices.values())
+        )
+        assert relative_difference(store["activation"][row].to_numpy()[order], slow) < 1e-5
+        begin = int(store["n_positions"][:row].sum())
+        kept = store["state"][begin : begin + states.last_hidden_state.shape[1]].to_numpy()
+        assert relative_difference(kept, states.last_hidden_state[0]) < 1e-5
+    for handle in handles:
+        handle.remove()
+
+
+@pytest.mark.parametrize("task", ["s2t", "t2t", "asr", "tr"])
+def test_decoding_from_stored_states_equals_generate_on_the_whole_model(
+    run, reference, checkpoint, task
+):
+    """Token for token what transformers' own generate gives from audio or text."""
+    from steplens.encoding import SpeechInput
+
+    target = "eng" if task in ("s2t", "t2t") else "deu"
+    decoded = pd.read_parquet(run / "decoding" / task / "deu.parquet")
+    tokenizer = load_tokenizer(_source(checkpoint))
+    tokenizer.src_lang = "deu"
+    spoken = SpeechInput(pd.read_parquet(run / "speech" / "deu.parquet"), run / "speech")
+    for row, text in enumerate(TEXTS):
+        options = {"tgt_lang": target, "num_beams": 1, "do_sample": False, "max_new_tokens": 12}
+        with torch.no_grad():
+            if task in ("s2t", "asr"):
+                values, mask = spoken.batch(np.array([row]))
+                tokens = reference["speech"].generate(values, attention_mask=mask, **options)
+            else:
+                tokens = reference["text"].generate(
+                    **tokenizer(text, return_tensors="pt"), **options
+                )
+        content = tokens[0, 2:].tolist()
+        content = content[: content.index(3)] if 3 in content else content
+        assert decoded["tokens"].iloc[row].tolist() == content
+        assert decoded["n_tokens"].iloc[row] == len(content)
+
+
+@pytest.mark.parametrize("step", [1, 2, 5])
+def test_capture_equals_hooks_during_step_by_step_generation(run, reference, source, step):
+    """One teacher-forced pass gives what plain hooks see when generate reaches that step."""
+    output = run / "decoder" / "asr" / "deu" / f"step-{step:02d}.zarr"
+    capture(
+        source, "asr", "deu", step, "", run / "encoder" / "speech" / "deu.zarr",
+        run / "decoding" / "asr" / "deu.parquet", output, "float32", batch_size=4,
+    )  # fmt: skip
+    store = open_store(output)
+    from steplens.encoding import SpeechInput
+
+    model = reference["speech"]
+    spoken = SpeechInput(pd.read_parquet(run / "speech" / "deu.parquet"), run / "speech")
+    n_tokens = pd.read_parquet(run / "decoding" / "asr" / "deu.parquet")["n_tokens"]
+    assert store["valid"].to_numpy().tolist() == (n_tokens >= step).tolist()
+    calls: dict[str, list] = {}
+    handles = [
+        model.text_decoder.get_submodule(slot.path).register_forward_hook(
+            _keep_hook(calls, slot.path)
+        )
+        for slot in slots(model.config, "decoder")
+    ]
+    for row in np.flatnonzero(store["valid"].to_numpy()):
+        calls.clear()
+        values, mask = spoken.batch(np.array([row]))
+        with torch.no_grad():
+            model.generate(values, attention_mask=mask, tgt_lang="deu", num_beams=1,
+                           do_sample=False, max_new_tokens=12)  # fmt: skip
+        slow = []
+        for slot in slots(model.config, "decoder"):
+            if slot.site.over_encoder:
+                assert len(calls[slot.path]) == 1  # once a generation, over the encoder's positions
+                slow.append(calls[slot.path][0].mean(0))
+            else:
+                slow.append(calls[slot.path][step - 1][-1])
+        slow = torch.cat(slow).numpy()
+        assert relative_difference(store["activation"][row].to_numpy(), slow) < 1e-5
+    for handle in handles:
+        handle.remove()
+
+
+def test_sentences_that_ended_before_the_step_are_not_valid_and_hold_nan(run, source, tmp_path):
+    """A row is valid when its sentence has at least t tokens; other rows are NaN."""
+    decoded = pd.read_parquet(run / "decoding" / "asr" / "deu.parquet")
+    kept = [3, 1, 12, 2, 0, 3]
+    decoded["tokens"] = [list(t)[:n] for t, n in zip(decoded["tokens"], kept, strict=True)]
+    decoded["n_tokens"] = decoded["tokens"].str.len()
+    write_parquet(decoded, tmp_path / "short.parquet")
+    capture(
+        source, "asr", "deu", 3, "", run / "encoder" / "speech" / "deu.zarr",
+        tmp_path / "short.parquet", tmp_path / "step-03.zarr", "float32", batch_size=4,
+    )  # fmt: skip
+    store = open_store(tmp_path / "step-03.zarr")
+    valid = store["valid"].to_numpy()
+    assert valid.tolist() == [n >= 3 for n in decoded["n_tokens"]]
+    assert not valid.all()
+    assert np.isnan(store["activation"].to_numpy()[~valid]).all()
+    assert np.isfinite(store["activation"].to_numpy()[valid]).all()
+
+
+def test_loading_the_decoder_alone_leaves_the_encoders_behind(source, reference):
+    """The decoder's weights are the checkpoint's, and its text encoder has no layers."""
+    decoder = load_decoder(source)
+    assert len(decoder.text_encoder.layers) == 0
+    whole = reference["speech"].text_decoder.state_dict()
+    for name, tensor in decoder.text_decoder.state_dict().items():
+        assert torch.equal(tensor, whole[name]), name
+
+
+def test_encoders_hold_the_checkpoints_weights(source, reference):
+    """Loaded by themselves, the encoders equal those of the whole models."""
+    pairs = (
+        (load_speech_encoder(source), reference["speech"].speech_encoder),
+        (load_text_encoder(source), reference["text"].text_encoder),
+    )
+    for alone, whole in pairs:
+        expected = whole.state_dict()
+        for name, tensor in alone.state_dict().items():
+            assert torch.equal(tensor, expected[name]), name
+
+
+def test_masked_mean_ignores_what_padding_holds():
+    """Infinity behind the end of an utterance does not reach its mean."""
+    values = torch.randn(2, 4, 3)
+    mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])
+    expected = torch.stack([values[0].mean(0), values[1, :2].mean(0)])
+    values[1, 2:] = torch.inf
+    torch.testing.assert_close(masked_mean(values, mask), expected)
+
+
+def test_an_infinite_activation_is_named(source):
+    """The message has utterance, layer, submodule and unit."""
+    table = slots(load_text_encoder(source).config, "text_encoder")
+    activation = np.zeros((2, table[-1].columns.stop), dtype=np.float16)
+    target = next(s for s in table if s.layer == 1 and s.site.submodule == "ffn.fc1")
+    activation[1, target.columns.start + 5] = np.inf
+    with pytest.raises(ActivationError, match=r"utterance 42, layer 1, ffn\.fc1, unit 5: .*finite"):
+        require_finite(activation, np.array([41, 42]), table, "text deu")
+
+
+@pytest.mark.parametrize(("n", "batch", "window"), [(1, 4, 8), (17, 4, 8), (32, 8, 8), (9, 20, 5)])
+def test_batches_hold_every_row_once_and_stay_in_their_window(n, batch, window):
+    """Batches never mix windows, and each window comes longest first."""
+    lengths = np.random.default_rng(n).integers(1, 50, n)
+    seen = list(length_sorted_batches(lengths, batch, window))
+    assert sorted(np.concatenate(seen).tolist()) == list(range(n))
+    for rows in seen:
+        assert len(rows) <= batch
+        assert len(set(rows // window)) == 1
+        assert (np.diff(lengths[rows]) <= 0).all()

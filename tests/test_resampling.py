@@ -1,0 +1,73 @@
+"""The bootstrap counts examples as if they were repeated, and its draws are seeded (D12)."""
+
+import numpy as np
+import pytest
+
+from steplens.ranking import average_precision
+from steplens.resampling import draw_counts, percentile_interval, resampled_average_precision
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+@pytest.mark.parametrize("ties", [False, True])
+def test_weights_equal_repeated_examples(dtype, ties):
+    generator = np.random.default_rng(1)
+    labels = generator.permutation(np.arange(30) % 3)
+    activations = generator.integers(-3, 4, (30, 7)) if ties else generator.normal(size=(30, 7))
+    activations = activations.astype(dtype)
+    weights = generator.integers(0, 4, (10, 30))
+    found = resampled_average_precision(activations, labels, weights, 3)
+    for draw, weight in enumerate(weights):
+        repeated = np.repeat(np.arange(30), weight)
+        expected = average_precision(activations[repeated], labels[repeated], 3)
+        np.testing.assert_allclose(found[draw], expected, rtol=0, atol=1e-12)
+
+
+def test_weights_of_one_equal_the_plain_ap():
+    generator = np.random.default_rng(2)
+    activations, labels = generator.normal(size=(12, 5)).astype("f4"), np.arange(12) % 2
+    found = resampled_average_precision(activations, labels, np.ones((1, 12), int), 2)
+    np.testing.assert_allclose(found[0], average_precision(activations, labels), atol=1e-12)
+
+
+def test_a_class_without_weight_is_nan_and_the_others_are_not():
+    labels = np.array([0, 0, 1, 1, 2])
+    activations = np.arange(10, dtype=np.float32).reshape(5, 2)
+    found = resampled_average_precision(activations, labels, np.array([[1, 2, 0, 0, 1]]), 3)
+    np.testing.assert_array_equal(np.isnan(found[0]).all(axis=1), [False, True, False])
+    assert np.isfinite(found[0, [0, 2]]).all()
+
+
+@pytest.mark.parametrize("shape", [(5,), (2, 4)])
+def test_weights_of_another_shape_are_refused(shape):
+    with pytest.raises(ValueError, match=r"weights: expected \(n_resamples, 5\)"):
+        resampled_average_precision(
+            np.zeros((5, 1), "f4"), np.array([0, 1, 0, 1, 0]), np.ones(shape, int), 2
+        )
+
+
+def test_each_draw_draws_as_many_as_there_are():
+    counts = draw_counts(17, 200, seed=3, stream="deu")
+    assert counts.shape == (200, 17)
+    assert counts.min() >= 0
+    np.testing.assert_array_equal(counts.sum(axis=1), 17)
+    # Each utterance is drawn once on average; its mean over 200 draws has s.d. 0.07.
+    np.testing.assert_allclose(counts.mean(axis=0), 1, atol=0.35)
+
+
+def test_draws_repeat_with_the_seed_and_stream_and_differ_with_another():
+    draws = draw_counts(17, 50, 3, "deu")
+    np.testing.assert_array_equal(draw_counts(17, 50, 3, "deu"), draws)
+    for other in (draw_counts(17, 50, 3, "fra"), draw_counts(17, 50, 4, "deu")):
+        assert (other != draws).any(axis=1).mean() > 0.9
+
+
+@pytest.mark.parametrize(("level", "low", "high"), [(0.95, 2.5, 97.5), (0.8, 10, 90)])
+def test_the_interval_is_that_of_the_percentiles_without_nan(level, low, high):
+    draws = np.random.default_rng(4).normal(size=101)
+    found = percentile_interval(np.append(draws, [np.nan, np.inf]), level)
+    assert found == pytest.approx(tuple(np.percentile(draws, [low, high])), abs=1e-12)
+
+
+@pytest.mark.parametrize("draws", [[], [np.nan, np.nan]])
+def test_without_draws_there_is_no_interval(draws):
+    assert np.isnan(percentile_interval(np.array(draws))).all()

@@ -1,0 +1,234 @@
+"""A store keeps what was written, opens in xarray, and is there only when it is whole (D9)."""
+
+import contextlib
+import json
+
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+
+from steplens.sites import neuron_table
+from steplens.store import (
+    COMMIT_MARK,
+    ROW_CHUNK,
+    StoreError,
+    StoreWriter,
+    open_store,
+    read_states,
+    store_path,
+)
+
+CONFIG = {"hidden_size": 2, "decoder_ffn_dim": 3, "decoder_layers": 2}
+NEURONS = neuron_table(CONFIG, "decoder")
+HIDDEN_SHAPE = (3, 2)
+N_ROWS = 2 * ROW_CHUNK + 37  # two whole windows and a part of one
+
+
+def made_up(n_rows, seed=1):
+    """Activations, hidden states and ragged final states; zeros and NaN among them."""
+    generator = np.random.default_rng(seed)
+    activation = generator.normal(size=(n_rows, len(NEURONS))).astype(np.float16)
+    activation[::3, :2] = 0
+    activation[1::7] = np.nan
+    hidden = generator.normal(size=(n_rows, *HIDDEN_SHAPE)).astype(np.float16)
+    states = [
+        generator.normal(size=(length, 2)).astype(np.float16)
+        for length in generator.integers(1, 6, n_rows)
+    ]
+    return activation, hidden, states
+
+
+def write_store(path, data, shuffle=None, batch=50, dtype="float16", **attributes):
+    """Write ``data`` in batches; ``shuffle`` seeds another order of rows within each window."""
+    activation, hidden, states = data
+    n_rows = len(activation)
+    provenance = {"model": "m", "revision": None} | attributes
+    with StoreWriter(
+        path, range(100, 100 + n_rows), NEURONS, HIDDEN_SHAPE, dtype, provenance
+    ) as writer:
+        for start in range(0, n_rows, ROW_CHUNK):
+            rows = np.arange(start, min(start + ROW_CHUNK, n_rows))
+            if shuffle is not None:
+                rows = np.random.default_rng(shuffle).permutation(rows)
+            for some in np.split(rows, range(batch, len(rows), batch)):
+                writer.write(
+                    some, activation[some], hidden[some], states and [states[row] for row in some]
+                )
+        writer.add("valid", np.isfinite(activation).all(axis=1))
+    return path
+
+
+@pytest.mark.parametrize("shuffle", [None, 5])
+def test_what_was_written_comes_back(tmp_path, shuffle):
+    """Over several windows, rows in any order within each, states of any length."""
+    activation, hidden, states = data = made_up(N_ROWS)
+    opened = open_store(write_store(tmp_path / "one.zarr", data, shuffle))
+    np.testing.assert_array_equal(opened["activation"], activation)
+    np.testing.assert_array_equal(opened["hidden_state"], hidden)
+    np.testing.assert_array_equal(opened["valid"], np.isfinite(activation).all(axis=1))
+    np.testing.assert_array_equal(opened["utterance"], np.arange(100, 100 + N_ROWS))
+    assert opened["activation"].dtype == np.float16
+    assert opened["valid"].dtype == bool
+    back = read_states(opened)
+    assert len(back) == N_ROWS
+    for one, other in zip(back, states, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_float32_is_kept_where_it_is_asked_for(tmp_path):
+    activation, hidden, _ = made_up(3)
+    data = activation.astype("f4") * np.float32(1.0001), hidden.astype("f4"), None
+    opened = open_store(write_store(tmp_path / "one.zarr", data, dtype="float32"))
+    assert opened["activation"].dtype == np.float32
+    np.testing.assert_array_equal(opened["activation"], data[0])
+
+
+def test_coordinates_equal_the_neuron_table(tmp_path):
+    opened = open_store(write_store(tmp_path / "one.zarr", made_up(2)))
+    for name in ("layer", "submodule", "unit", "step_invariant"):
+        assert name in opened.coords
+        assert opened[name].dims == ("neuron",)
+        np.testing.assert_array_equal(opened[name], NEURONS[name].to_numpy())
+
+
+def test_xarray_opens_it_by_itself_with_the_names_of_dimensions(tmp_path):
+    activation, hidden, states = data = made_up(5)
+    opened = xr.open_zarr(write_store(tmp_path / "one.zarr", data))
+    assert {name: array.dims for name, array in opened.variables.items()} == {
+        "activation": ("utterance", "neuron"),
+        "hidden_state": ("utterance", "layer", "hidden"),
+        "valid": ("utterance",),
+        "n_positions": ("utterance",),
+        "state": ("position", "hidden"),
+        "utterance": ("utterance",),
+        **dict.fromkeys(("layer", "submodule", "unit", "step_invariant"), ("neuron",)),
+    }
+    np.testing.assert_array_equal(opened["activation"], activation)
+    np.testing.assert_array_equal(opened["hidden_state"], hidden)
+    np.testing.assert_array_equal(opened["state"], np.concatenate(states))
+
+
+def test_zarr_opens_it_without_consolidated_metadata(tmp_path):
+    activation, _, _ = data = made_up(3)
+    group = zarr.open_group(
+        write_store(tmp_path / "one.zarr", data), mode="r", use_consolidated=False
+    )
+    np.testing.assert_array_equal(group["activation"][...], activation)
+
+
+def test_attributes_hold_digest_provenance_and_versions(tmp_path):
+    attrs = open_store(write_store(tmp_path / "one.zarr", made_up(2), dtype_of_run="f2")).attrs
+    assert len(attrs["digest"]) == 64
+    assert attrs["dtype_of_run"] == "f2"
+    assert attrs["format_version"] == 1
+    assert attrs["versions"]["zarr"] == zarr.__version__
+
+
+def test_the_commit_mark_names_the_store_too(tmp_path):
+    mark = write_store(tmp_path / "one.zarr", made_up(2)) / COMMIT_MARK
+    assert store_path(mark) == tmp_path / "one.zarr"
+    assert open_store(mark).identical(open_store(tmp_path / "one.zarr"))
+
+
+def _begin(path, n_rows=4, dtype="float16"):
+    return StoreWriter(path, range(n_rows), NEURONS, HIDDEN_SHAPE, dtype, {})
+
+
+def _rows(*rows):
+    n = len(rows)
+    return np.array(rows), np.zeros((n, len(NEURONS)), "f2"), np.zeros((n, *HIDDEN_SHAPE), "f2")
+
+
+def test_an_error_leaves_an_interrupted_dump_that_is_refused_by_its_path(tmp_path):
+    path = tmp_path / "broken.zarr"
+    with contextlib.suppress(KeyboardInterrupt), _begin(path) as writer:
+        writer.write(*_rows(0, 1, 2, 3))
+        raise KeyboardInterrupt
+    assert path.is_dir()
+    assert not (path / COMMIT_MARK).exists()
+    with pytest.raises(StoreError, match=r"broken\.zarr: .* interrupted dump"):
+        open_store(path)
+
+
+def test_missing_rows_are_refused_and_nothing_is_committed(tmp_path):
+    path = tmp_path / "short.zarr"
+    with pytest.raises(StoreError, match=r"short\.zarr: expected 4 utterances, got 3"):  # noqa: SIM117
+        with _begin(path) as writer:
+            writer.write(*_rows(0, 1, 3))
+    assert not (path / COMMIT_MARK).exists()
+
+
+def test_the_mark_is_not_there_before_the_end(tmp_path):
+    with _begin(tmp_path / "one.zarr") as writer:
+        writer.write(*_rows(0, 1, 2, 3))
+        assert not (tmp_path / "one.zarr" / COMMIT_MARK).exists()
+    assert (tmp_path / "one.zarr" / COMMIT_MARK).is_file()
+
+
+def test_a_new_dump_removes_the_old_one_at_once(tmp_path):
+    path = write_store(tmp_path / "one.zarr", made_up(2))
+    _begin(path / COMMIT_MARK)
+    with pytest.raises(StoreError, match="interrupted dump"):
+        open_store(path)
+
+
+def test_nothing_there_is_refused_by_its_path(tmp_path):
+    with pytest.raises(StoreError, match=r"none\.zarr: expected a store, got nothing there"):
+        open_store(tmp_path / "none.zarr")
+
+
+def test_another_format_version_is_refused(tmp_path):
+    mark = write_store(tmp_path / "one.zarr", made_up(2)) / COMMIT_MARK
+    root = json.loads(mark.read_text())
+    root["attributes"]["format_version"] = 99
+    mark.write_text(json.dumps(root))
+    with pytest.raises(StoreError, match=r"one\.zarr: format_version: expected 1, got 99"):
+        open_store(mark)
+
+
+@pytest.mark.parametrize("rows", [(-1, 0), (3, 4), (1, 2)], ids=["below", "above", "again"])
+def test_rows_outside_the_window_or_written_before_are_refused(tmp_path, rows):
+    writer = _begin(tmp_path / "one.zarr")
+    writer.write(*_rows(1))
+    with pytest.raises(ValueError, match=r"store rows: expected new rows in \[0, 4\)"):
+        writer.write(*_rows(*rows))
+
+
+def test_one_row_twice_in_a_batch_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="store rows: expected new rows"):
+        _begin(tmp_path / "one.zarr").write(*_rows(0, 0))
+
+
+def test_rows_of_the_next_window_are_refused_until_this_one_is_full(tmp_path):
+    writer = _begin(tmp_path / "one.zarr", ROW_CHUNK + 1)
+    writer.write(*_rows(*range(1, ROW_CHUNK)))
+    with pytest.raises(ValueError, match="store rows"):
+        writer.write(*_rows(ROW_CHUNK))
+    writer.write(*_rows(0))
+    writer.write(*_rows(ROW_CHUNK))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float64"])
+def test_other_dtypes_are_refused(tmp_path, dtype):
+    with pytest.raises(ValueError, match=f"expected float16 or float32, got '{dtype}'"):
+        _begin(tmp_path / "one.zarr", dtype=dtype)
+
+
+def _digest(path):
+    return open_store(path).attrs["digest"]
+
+
+def test_the_digest_is_the_same_for_another_order_of_batches(tmp_path):
+    data = made_up(N_ROWS)
+    one = write_store(tmp_path / "one.zarr", data)
+    other = write_store(tmp_path / "other.zarr", data, shuffle=3, batch=17)
+    assert _digest(one) == _digest(other)
+
+
+@pytest.mark.parametrize("part", [0, 1, 2], ids=["activation", "hidden_state", "state"])
+def test_the_digest_changes_with_one_value(tmp_path, part):
+    before = _digest(write_store(tmp_path / "one.zarr", made_up(5)))
+    data = made_up(5)
+    data[part][4].flat[-1] += np.float16(0.25)
+    assert _digest(write_store(tmp_path / "one.zarr", data)) != before

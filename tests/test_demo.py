@@ -61,8 +61,12 @@ def slow_ap(task, step):
 
 @pytest.fixture(scope="module")
 def ap():
-    """AP of s2t and t2t at one step: enough for every matrix there, in a minute."""
-    return {task: slow_ap(task, 6) for task in ("s2t", "t2t")}
+    """AP of s2t and t2t at one step: enough for every matrix there, in a minute.
+
+    To 12 decimals: scikit-learn adds the same terms in another order from neuron to neuron, so that
+    AP that are equal differ in their last bits.
+    """
+    return {task: slow_ap(task, 6).round(12) for task in ("s2t", "t2t")}
 
 
 def top_set(scores, k):
@@ -162,7 +166,7 @@ def test_rankings_equal_scikit_learn(ap):
 
     for task in ("s2t", "t2t"):
         ranking = open_ranking(RUN / "ranking" / "decoder" / task / "step-06.zarr")
-        np.testing.assert_allclose(ranking.ap, ap[task], atol=1e-12)
+        np.testing.assert_allclose(ranking.ap, ap[task], rtol=0, atol=1.5e-12)
         values, labels = stacked(task, 6)
         for number in range(len(LANGUAGES)):
             median = np.median(values[labels == number].astype(np.float64), axis=0)

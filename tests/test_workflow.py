@@ -19,7 +19,7 @@ ALL_RULES = {
     "gather_comparison", "locate", "count_valid", "steer", "summarize_steering", "tables",
     "table5", "recognition", "figure", "report",
 }  # fmt: skip
-MODEL_RULES = {"encode_speech", "encode_text", "decode", "capture", "steer"}
+COMPARED = ("compare_overlap", "compare_spearman", "compare_sensitivity")
 
 
 def snakemake(folder: Path, *options: str) -> subprocess.CompletedProcess:
@@ -109,14 +109,20 @@ def test_a_finished_run_has_nothing_left_to_do(finished):
         # Another k ranks nothing again, and runs no model.
         ("comparison={k: 300}", {"compare_overlap": 3, "locate": 1}),
         ("comparison={k_sweep: [10, 20]}", {"compare_sensitivity": 3}),
-        ("comparison={resamples: 100}", {"compare_overlap": 3}),
+        (
+            "comparison={resamples: 50}",
+            dict.fromkeys(COMPARED, 3),
+        ),
         ("steering={k: 100}", {"steer": 30, "summarize_steering": 1}),
         ("steering={resamples: 500}", {"summarize_steering": 1}),
-        ("ranking={include_step_invariant: false}", {"rank_decoder": 12, "steer": 30}),
+        (
+            "ranking={include_step_invariant: false}",
+            {"rank_decoder": 12, "steer": 30, **dict.fromkeys(COMPARED, 3)},
+        ),
         # A new step: its capture, ranking, comparison and steering, and no decoding.
         (
             "steps=[1,4,6,11]",
-            {"capture": 20, "rank_decoder": 4, "compare_overlap": 1, "steer": 10},
+            {"capture": 20, "rank_decoder": 4, "steer": 10, **dict.fromkeys(COMPARED, 1)},
         ),
         # A step less: only what is drawn over all steps.
         ("steps=[1,6]", {"gather_comparison": 5, "summarize_steering": 1}),

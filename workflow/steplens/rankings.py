@@ -173,6 +173,8 @@ def rank_condition(
     add_neurons(path, neurons_of(condition.data[0]).iloc[condition.columns])
     sources = {lang: one.attrs["digest"] for lang, one in zip(stores, condition.data, strict=True)}
     commit(path, {"languages": list(stores), "store_digests": sources})
+    for language, perfect in zip(stores, (ap == 1).sum(1), strict=True):
+        log.info("%s: %d neurons with AP = 1, ordered by column", language, perfect)
     log.info(
         "ranked %d neurons for %d languages over %d utterances", shape[1], shape[0], len(labels)
     )

@@ -27,7 +27,7 @@ def draw(spearman: pd.DataFrame, summary: pd.DataFrame, names: dict[str, str]) -
         Name of each language code.
     """
     languages = in_order(spearman["speech_language"])
-    figure, grid = matrix_panels(len(summary), len(languages))
+    figure, grid = matrix_panels(len(summary), len(languages), title_lines=4)  # one for the note
     limit = spearman["rho"].abs().max()
     summary = summary.sort_values("step")
     for axes, row in zip(grid, summary.itertuples(), strict=True):

@@ -115,12 +115,15 @@ def no_data(figure: Figure, message: str) -> Figure:
     return figure
 
 
-def matrix_panels(n: int, n_languages: int, most_columns: int = 4) -> tuple[Figure, list[Axes]]:
+def matrix_panels(
+    n: int, n_languages: int, most_columns: int = 4, title_lines: int = 2
+) -> tuple[Figure, list[Axes]]:
     """A figure with room for ``n`` annotated matrices, row by row; no empty axes are left."""
     columns = min(n, most_columns)
     rows = -(-n // columns)
     side = 0.4 * max(n_languages, 5)
-    figure = new_figure(2.6 + (side + 0.15) * columns, 0.4 + (side + 0.75) * rows)
+    height = side + 0.35 + 0.2 * title_lines
+    figure = new_figure(2.6 + (side + 0.15) * columns, 0.4 + height * rows)
     axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
     for extra in axes[n:]:
         extra.remove()

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from steplens import report
 from steplens.figures import location, overlap, sensitivity, spearman, steering, style
-from steplens.report_findings import sharing, transfer
+from steplens.report_findings import collapse, sharing, transfer
 from steplens.report_findings import steering as steering_findings
 from steplens.report_format import Formatter
 
@@ -344,6 +344,17 @@ def test_findings_follow_the_tables():
     assert "+1.0 [−1.0, +2.0] at t = 1, +6.0 [+2.0, +12.0] at t = 6" in plain
     assert "excludes 0 at t = 6." in plain
     assert "on average 0.50 [0.40, 0.60] at t = 1 (2 pairs)" in plain
+
+
+def test_findings_tell_collapse_from_control():
+    """The share of degenerate outputs stands beside the rates, with that of random neurons."""
+    quality = pd.DataFrame(
+        [("asr", 1, "steered", 0.9), ("asr", 1, "steered", 0.7), ("asr", 1, "random", 0.25)],
+        columns=["task", "step", "control", "degenerate_share"],
+    )
+    plain = "\n".join(collapse(quality)).replace("\N{NO-BREAK SPACE}", " ")
+    assert "80.0 % at t = 1 (random neurons 25.0 %)" in plain
+    assert collapse(pd.DataFrame()) == []
 
 
 def test_tables_join_intervals_to_their_values():

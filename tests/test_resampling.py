@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from steplens.ranking import average_precision
-from steplens.resampling import draw_counts, percentile_interval, resampled_average_precision
+from steplens.resampling import (
+    centred_interval,
+    draw_counts,
+    percentile_interval,
+    resampled_average_precision,
+)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
@@ -71,3 +76,15 @@ def test_the_interval_is_that_of_the_percentiles_without_nan(level, low, high):
 @pytest.mark.parametrize("draws", [[], [np.nan, np.nan]])
 def test_without_draws_there_is_no_interval(draws):
     assert np.isnan(percentile_interval(np.array(draws))).all()
+
+
+def test_a_centred_interval_keeps_the_spread_and_moves_to_the_estimate():
+    """As wide as the percentile interval of the draws, but about the estimate; NaN draws left out."""
+    draws = np.random.default_rng(0).normal(5.0, 1.0, 2_000)
+    low, high = percentile_interval(draws)
+    moved_low, moved_high = centred_interval([*draws, np.nan], 2.0)
+    shift = 2.0 - draws.mean()
+    assert moved_low == pytest.approx(low + shift)
+    assert moved_high == pytest.approx(high + shift)
+    assert moved_low < 2.0 < moved_high
+    assert np.isnan(centred_interval([np.nan], 2.0)).all()

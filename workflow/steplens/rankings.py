@@ -72,14 +72,6 @@ class Condition:
         """The language, as an index, of each valid utterance: (n_examples,) int."""
         return np.repeat(np.arange(len(self.valid)), [mask.sum() for mask in self.valid])
 
-    @property
-    def utterances(self) -> list[np.ndarray]:
-        """Sentence ids of the valid utterances of each language."""
-        return [
-            data["utterance"].to_numpy()[mask]
-            for data, mask in zip(self.data, self.valid, strict=True)
-        ]
-
     def blocks(self):
         """Column positions and (n_examples, <= 16,384) activations, block by block."""
         for start in range(0, len(self.columns), NEURON_CHUNK):

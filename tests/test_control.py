@@ -1,46 +1,126 @@
 """Tokens are counted by script in every writing system; rates pool them (D10, D11)."""
 
+import itertools
 import math
 import unicodedata
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from steplens.control import control_rate, count_script_tokens, effect_ratios
+from steplens.languages import load_languages
 
-# How the Unicode names of a script's letters begin.
+SCRIPTS = sorted({language.script for language in load_languages().values()})
+PAIRS = list(itertools.combinations(SCRIPTS, 2))
+
+# How the Unicode names of a script's characters begin.
 NAMES = {
-    "Latin": ("LATIN ",),
-    "Cyrillic": ("CYRILLIC ",),
-    "Devanagari": ("DEVANAGARI LETTER",),
-    "Arabic": ("ARABIC LETTER",),
-    "Hangul": ("HANGUL ",),
-    "CJK": ("CJK UNIFIED IDEOGRAPH", "HIRAGANA LETTER", "KATAKANA LETTER"),
+    **{script: (f"{script.upper()} ",) for script in SCRIPTS},
+    "CJK": ("CJK UNIFIED IDEOGRAPH", "CJK COMPATIBILITY IDEOGRAPH", "HIRAGANA ", "KATAKANA "),
 }
+# What parts no word, beside marks: for all scripts, and for one.
+CARRIED = "\u200c\u200d\u00ad\u2060\u200e\u02bb"
+CARRIED_BY = {"Arabic": "\u0640", "Armenian": "՚՛՜՞", "Hebrew": "׳"}
+OTHERS = " \n0٣१,.;!?'’-„、。ー〇Ⅷ½€\u200b\u0301" + CARRIED + "".join(CARRIED_BY.values())
+
+
+def characters(script):
+    """Some 400 letters, marks, digits and punctuation of a script, by their names."""
+    found = [one for one in map(chr, range(0x10000)) if named(one, script)]
+    return found[:: max(1, len(found) // 400)]
+
+
+def named(character, script):
+    """By their names alone, the Arabic tatweel and the Greek numeral sign belong to one script."""
+    if character in "\u0640\u0374":
+        return False
+    return unicodedata.name(character, "").startswith(NAMES[script])
+
+
+CHARACTERS = {script: characters(script) for script in SCRIPTS}
 
 
 def slow_count(text, script):
     """Read letter by letter: a letter of the script opens a token unless it carries one on."""
     tokens, inside = 0, False
     for character in text:
-        if unicodedata.category(character).startswith("M"):
-            continue  # a mark belongs to what stands before it
-        member = unicodedata.name(character, "").startswith(NAMES[script])
-        tokens += member and (script == "CJK" or not inside)
-        inside = member
+        category = unicodedata.category(character)
+        if category.startswith("L") and named(character, script):
+            tokens += script == "CJK" or not inside
+            inside = True
+        elif not (category.startswith("M") or character in CARRIED + CARRIED_BY.get(script, "")):
+            inside = False
     return tokens
 
 
-@pytest.mark.parametrize("script", list(NAMES))
-@pytest.mark.parametrize("seed", range(3))
-def test_counts_equal_a_reading_letter_by_letter(script, seed):
-    letters = "abé zß ,.!1 жЯй хинकखगहिन्दी١ءبتك 한국말 日本語文字ひらがカタ 、。१٣-'"
-    pool = [*letters, "\u0301", "\u0651"]
-    generator = np.random.default_rng(seed)
-    for _ in range(200):
-        text = "".join(generator.choice(pool, generator.integers(0, 25)))
-        assert count_script_tokens(text, script) == slow_count(text, script), repr(text)
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_counts_equal_a_reading_letter_by_letter(script):
+    """Texts of the script, of two others and of what stands between words."""
+    generator = np.random.default_rng(SCRIPTS.index(script))
+    for _ in range(60):
+        others = generator.choice([one for one in SCRIPTS if one != script], 2).tolist()
+        pools = [CHARACTERS[one] for one in (script, script, *others)] + [list(OTHERS)]
+        chosen = generator.integers(0, len(pools), generator.integers(0, 40))
+        text = "".join(str(generator.choice(pools[one])) for one in chosen)
+        for one in (script, *others):
+            assert count_script_tokens(text, one) == slow_count(text, one), repr(text)
+
+
+@st.composite
+def mixed_texts(draw):
+    """Words of several scripts with something or nothing between them."""
+    words = st.sampled_from(SCRIPTS).flatmap(
+        lambda script: st.text(st.sampled_from(CHARACTERS[script]), min_size=1, max_size=6)
+    )
+    parts = draw(st.lists(st.one_of(words, st.text(OTHERS, max_size=2)), max_size=12))
+    return "".join(parts)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(mixed_texts(), max_size=3))
+def test_rates_of_a_pair_and_of_its_reverse_add_up_to_one(texts):
+    for one, other in PAIRS:
+        there, back = control_rate(texts, one, other), control_rate(texts, other, one)
+        if math.isnan(there):
+            assert math.isnan(back)
+        else:
+            assert 0 <= there <= 1
+            assert there + back == pytest.approx(1, abs=1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(mixed_texts())
+def test_composed_and_decomposed_text_count_alike(text):
+    for script in SCRIPTS:
+        counts = {
+            count_script_tokens(unicodedata.normalize(form, text), script)
+            for form in ("NFC", "NFD")
+        }
+        assert counts == {count_script_tokens(text, script)}, (script, text)
+
+
+@settings(max_examples=15, deadline=None)
+@given(mixed_texts(), mixed_texts())
+def test_two_texts_pool_like_one_text_of_both(first, second):
+    for one, other in PAIRS:
+        apart = control_rate([first, second], one, other)
+        assert apart == pytest.approx(
+            control_rate([f"{first} {second}"], one, other), nan_ok=True, abs=1e-12
+        )
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_nothing_but_letters_counts(script):
+    """All digits, marks, punctuation, signs and formatting of Unicode."""
+    text = "".join(
+        character
+        for character in map(chr, range(0x20000))
+        if unicodedata.category(character)[0] not in "LC" or character in CARRIED
+    )
+    assert count_script_tokens(text, script) == 0
 
 
 @pytest.mark.parametrize(
@@ -55,6 +135,7 @@ def test_counts_equal_a_reading_letter_by_letter(script, seed):
         ("كِتَابٌ جديد", "Arabic", 2),
         ("안녕 세계", "Hangul", 2),
         (unicodedata.normalize("NFD", "안녕 세계"), "Hangul", 2),
+        ("ラーメン", "CJK", 3),
         ("銀行に行く", "CJK", 5),
         ("カタカナ", "CJK", 4),
         (unicodedata.normalize("NFD", "がぎぐ"), "CJK", 3),
@@ -65,6 +146,39 @@ def test_counts_equal_a_reading_letter_by_letter(script, seed):
         ("१२ । ॥", "Devanagari", 0),
         ("٣٤ ، ؟", "Arabic", 0),
         ("", "Latin", 0),
+        # Vowel signs, viramas and points are parts of words.
+        ("বাংলা ভাষা", "Bengali", 2),
+        ("ਪੰਜਾਬੀ ਬੋਲੀ", "Gurmukhi", 2),
+        ("ગુજરાતી ભાષા", "Gujarati", 2),
+        ("ଓଡ଼ିଆ ଭାଷା", "Oriya", 2),
+        ("தமிழ் மொழி", "Tamil", 2),
+        ("తెలుగు భాష", "Telugu", 2),
+        ("ಕನ್ನಡ ಭಾಷೆ", "Kannada", 2),
+        ("മലയാളം ഭാഷ", "Malayalam", 2),
+        ("שָׁלוֹם עוֹלָם", "Hebrew", 2),
+        # So are joiners: without them these words would fall apart.
+        ("क्\u200dष र्\u200dय", "Devanagari", 2),
+        ("می\u200cروند کتاب\u200cها", "Arabic", 2),
+        ("ശ്രീ അവന്\u200d", "Malayalam", 2),
+        ("un\u00adsicht\u00adbar", "Latin", 1),
+        # Letters that scripts share, and signs that are written inside words.
+        ("كتـــاب جـديد", "Arabic", 2),
+        ("ـــ", "Arabic", 0),
+        ("o\u02bbquvchi g\u02bboya", "Latin", 2),
+        ("здоров\u02bcя", "Cyrillic", 1),
+        ("ինչո՞ւ, ո՛չ", "Armenian", 2),
+        ("ג׳ירפה", "Hebrew", 1),
+        # Unsegmented scripts: runs between spaces, not words (D10).
+        ("ภาษาไทยง่าย ที่นี่", "Thai", 2),
+        ("ພາສາລາວ ນີ້", "Lao", 2),
+        ("ភាសាខ្មែរ\u200bនេះ ល្អ", "Khmer", 3),
+        ("မြန်မာဘာသာ စကား", "Myanmar", 2),
+        ("ሰላም፡ለዓለም።", "Ethiopic", 2),
+        ("ქართული ᲔᲜᲐ", "Georgian", 2),
+        ("Հայերեն լեզու", "Armenian", 2),
+        ("Ὁ λόγος τῆς Ἑλλάδος", "Greek", 4),
+        (unicodedata.normalize("NFD", "Ὁ λόγος τῆς Ἑλλάδος"), "Greek", 4),
+        (unicodedata.normalize("NFD", "чайный ёж"), "Cyrillic", 2),
     ],
 )
 def test_runs_of_letters_count_once_and_han_and_kana_one_by_one(text, script, n_tokens):
@@ -109,11 +223,26 @@ def test_without_a_token_in_either_script_the_rate_is_nan(texts):
         ("Latin", "Latin", "two different scripts, got 'Latin' twice"),
         ("Klingon", "Latin", "expected a Unicode script .* got 'Klingon'"),
         ("Latin", "", "expected a Unicode script .* got ''"),
+        ("Common", "Latin", "expected a Unicode script .* got 'Common'"),
+        ("Latin", "Inherited", "expected a Unicode script .* got 'Inherited'"),
+        ("Latin", "latin", "without a letter in common, got 'Latin' and 'latin'"),
+        ("Latn", "Latin", "without a letter in common, got 'Latn' and 'Latin'"),
+        ("CJK", "Han", "without a letter in common, got 'CJK' and 'Han'"),
+        ("Katakana", "CJK", "without a letter in common, got 'Katakana' and 'CJK'"),
     ],
 )
 def test_unknown_and_equal_scripts_are_refused(target, other, message):
     with pytest.raises(ValueError, match=message):
         control_rate(["a"], target, other)
+
+
+@pytest.mark.parametrize(
+    ("name", "alias", "text"),
+    [("Latin", "latin", "ein Wort"), ("Cyrillic", "Cyrl", "и слово"), ("CJK", "cjk", "日本"),
+     ("Han", "HAN", "日本"), ("Hiragana", "Hira", "ひらがな")],
+)  # fmt: skip
+def test_scripts_go_by_any_of_their_names(name, alias, text):
+    assert count_script_tokens(text, alias) == count_script_tokens(text, name) >= 2
 
 
 def rates(*rows):

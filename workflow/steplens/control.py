@@ -7,35 +7,37 @@ import numpy as np
 import pandas as pd
 import regex
 
-# Japanese mixes three scripts and Chinese uses one of them: one class, counted by character.
-CJK_SCRIPTS = ("Han", "Hiragana", "Katakana")
-_BY_CHARACTER = frozenset({"CJK", *CJK_SCRIPTS})
+from .writing import letter_pattern, members, share_letters
+
+# What may stand in a word and is no letter: combining marks (vowel signs, viramas, points, accents),
+# joiners and invisible formatting; not the zero-width space, which parts Khmer and Burmese words.
+_CARRIED = r"\p{M}\p{WB=Format}\u200c\u200d"
 
 
 @lru_cache(maxsize=64)
 def _token_pattern(script: str) -> regex.Pattern:
-    if script == "CJK":
-        members = "".join(rf"\p{{Script={name}}}" for name in CJK_SCRIPTS)
-    else:
-        members = rf"\p{{Script={script}}}"
-    repeat = "" if script in _BY_CHARACTER else "+"
-    try:
-        if not script.replace("_", "").isalpha():  # regex takes \p{Script=} for something
-            raise regex.error("no name of a script")
-        # Combining marks (script Inherited) belong to the letter before them; letters only, so that
-        # neither digits nor punctuation of a script count.
-        return regex.compile(rf"(?:[[{members}]&&\p{{L}}]\p{{M}}*){repeat}", regex.V1)
-    except regex.error as error:
-        raise ValueError(
-            f"script: expected a Unicode script such as 'Latin', 'Cyrillic' or 'CJK', got {script!r}"
-        ) from error
+    letter = letter_pattern(script).pattern
+    own = members(script)
+    # Unicode counts two more kinds of characters inside words to no script, or to punctuation: letters
+    # that scripts share (the Arabic tatweel, the turned comma of Uzbek), and Armenian intonation signs
+    # and the Hebrew geresh. Alone they are no tokens.
+    shared = rf"[\p{{L}}&&\p{{Script=Common}}&&[{members(script, 'scx')}\p{{scx=Common}}]]"
+    signs = rf"[\p{{Po}}&&\p{{WB=ALetter}}&&[{own}]]"
+    repeat = "" if share_letters(script, "CJK") else "+"
+    return regex.compile(rf"(?:{letter}[{_CARRIED}{shared}{signs}]*){repeat}", regex.V1)
 
 
 def count_script_tokens(text: str, script: str) -> int:
     """Tokens of one script in a text (D10).
 
-    A token is a run of letters of the script; one character for ``"CJK"`` (Han, Hiragana,
-    Katakana). Scripts are Unicode's; ``"Latin"``, ``"Cyrillic"``, ``"Devanagari"`` and so on.
+    A token is a run of letters of the script with the marks that they carry; one character for
+    ``"CJK"`` (Han, Hiragana, Katakana). Scripts are Unicode's; ``"Latin"``, ``"Cyrillic"``,
+    ``"Devanagari"`` and so on, in any case. Composed and decomposed text count alike.
+
+    Notes
+    -----
+    Thai, Lao, Khmer and Burmese are written without spaces between words. A run there is what
+    stands between spaces, a phrase or a sentence, and weighs as much as one word of another script.
     """
     return sum(1 for _ in _token_pattern(script).finditer(text))
 
@@ -58,7 +60,7 @@ def control_rate(texts: Iterable[str], target_script: str, other_script: str) ->
     Raises
     ------
     ValueError
-        The same script twice, or an unknown script.
+        The same script twice, two that share letters (``"CJK"`` and ``"Han"``), or an unknown one.
 
     Examples
     --------
@@ -73,6 +75,11 @@ def script_counts(texts: Iterable[str], target_script: str, other_script: str) -
     """Tokens in (target, other) script of each text: (n_texts, 2) int64."""
     if target_script == other_script:
         raise ValueError(f"scripts: expected two different scripts, got {target_script!r} twice")
+    if share_letters(target_script, other_script):
+        raise ValueError(
+            "scripts: expected two scripts without a letter in common, "
+            f"got {target_script!r} and {other_script!r}"
+        )
     counts = [
         (count_script_tokens(text, target_script), count_script_tokens(text, other_script))
         for text in texts

@@ -12,11 +12,13 @@ def language_probabilities(texts: Iterable[str], labels: list[str]) -> np.ndarra
     ----------
     texts : iterable of str
     labels : list of str
-        fastText language codes, for example ``"de"`` or ``"zh"``.
+        fastText language codes, for example ``"de"`` or ``"zh"``; empty where fastText does not
+        know the language.
 
     Returns
     -------
-    (n_texts, n_labels) array in [0, 1]; NaN rows for texts without a character.
+    (n_texts, n_labels) array in [0, 1]; NaN in rows of texts without a character and in columns
+    of empty labels.
 
     Notes
     -----
@@ -31,5 +33,5 @@ def language_probabilities(texts: Iterable[str], labels: list[str]) -> np.ndarra
             rows.append([np.nan] * len(labels))
             continue
         found = {hit["lang"]: hit["score"] for hit in detector.detect(text, k=176)}
-        rows.append([found.get(label, 0.0) for label in labels])
+        rows.append([found.get(label, 0.0) if label else np.nan for label in labels])
     return np.array(rows, dtype=np.float64).reshape(-1, len(labels))

@@ -59,6 +59,14 @@ def gather(steered: list[Path], unsteered: dict[tuple[str, str], Path]) -> pd.Da
     return pd.concat(parts)[columns].reset_index(drop=True)
 
 
+def without(outcomes: pd.DataFrame, left_out: dict[str, np.ndarray]) -> pd.DataFrame:
+    """Outcomes but those of sentences that are left out, by source language."""
+    out = np.zeros(len(outcomes), dtype=bool)
+    for source, utterances in left_out.items():
+        out |= ((outcomes["source"] == source) & outcomes["utterance"].isin(utterances)).to_numpy()
+    return outcomes[~out].reset_index(drop=True)
+
+
 class Draws:
     """The bootstrap draws of each source language: (n_resamples, n_utterances) counts."""
 
@@ -210,17 +218,16 @@ def probabilities(
     of_text = dict(zip(texts, found, strict=True))
     rows = []
     for key, part in _conditions(outcomes):
-        values = np.array([of_text[text] for text in part["text"]])
-        values = values[:, [codes.index(key["source"]), codes.index(key["target"])]]
-        known = np.isfinite(values).all(1)
         row = dict(key)
-        utterances = part["utterance"].to_numpy()[known]
-        n = draws.weighted_sums(key["source"], utterances, np.ones(len(utterances)))
-        sums = draws.weighted_sums(key["source"], utterances, values[known])
-        for column, name in enumerate(("p_source", "p_target")):
+        for name, code in (("p_source", key["source"]), ("p_target", key["target"])):
+            # By itself: fastText may know one language of the pair and not the other.
+            values = np.array([of_text[text][codes.index(code)] for text in part["text"]])
+            known = np.isfinite(values)
+            pair = np.array([values[known], np.ones(known.sum())]).T
+            sums = draws.weighted_sums(key["source"], part["utterance"].to_numpy()[known], pair)
             with np.errstate(invalid="ignore"):
-                low, high = percentile_interval(sums[:, column] / n)
-            mean = values[known, column].mean() if known.any() else np.nan
+                low, high = percentile_interval(sums[:, 0] / sums[:, 1])
+            mean = values[known].mean() if known.any() else np.nan
             row |= {name: mean, f"{name}_low": low, f"{name}_high": high}
         rows.append(row)
     return pd.DataFrame(rows)

@@ -5,18 +5,28 @@ import pandas as pd
 import pytest
 import torch
 from conftest import relative_difference
+from tiny_checkpoints import write_checkpoint
 
-from steplens.activations import ActivationError, Recorder, masked_mean, require_finite
+from steplens.activations import Recorder, masked_mean
 from steplens.atomic import write_parquet
+from steplens.audio import write_wav
 from steplens.batching import length_sorted_batches
 from steplens.capture import capture
-from steplens.decoding import decode
-from steplens.encoding import encode
+from steplens.decoding import Decoder, decode
+from steplens.encoding import TextInput, encode
 from steplens.features import pad_features
-from steplens.models import load_decoder, load_speech_encoder, load_text_encoder, load_tokenizer
+from steplens.intervention import Intervention, Replacement
+from steplens.model_source import ModelSource
+from steplens.models import (
+    family_class,
+    load_config,
+    load_decoder,
+    load_speech_encoder,
+    load_text_encoder,
+    load_tokenizer,
+)
 from steplens.sites import neuron_table, slots
-from steplens.speech import write_wav
-from steplens.store import open_store
+from steplens.store import open_store, read_states
 
 TEXTS = [
     "heute findet der lehrer ein neues buch in der schule",
@@ -26,6 +36,30 @@ TEXTS = [
     "jeden tag",
     "im winter sucht das mädchen eine kleine lampe im wald",
 ]
+
+
+# The demo's own model, the first family's, and the second's in the sizes of the published models.
+MODELS = ("demo", "seamless_m4t", "seamless_m4t_v2")
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def checkpoint(request, checkpoint, tmp_path_factory):
+    """Every test of this file runs with either family."""
+    if request.param == "demo":
+        return checkpoint
+    folder = tmp_path_factory.mktemp(request.param)
+    write_checkpoint(folder, checkpoint, request.param, sharded=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def source(checkpoint):
+    """The tiny checkpoint on the CPU in float32."""
+    return _source(checkpoint)
+
+
+def _source(checkpoint):
+    return ModelSource(str(checkpoint), None, "float32", "cpu")
 
 
 def _width_hook(widths, slot):
@@ -45,13 +79,12 @@ def _keep_hook(seen, key):
 @pytest.fixture(scope="module")
 def reference(checkpoint):
     """The whole models, as a user of transformers would load them."""
-    from transformers import SeamlessM4Tv2ForSpeechToText, SeamlessM4Tv2ForTextToText
-
+    config = load_config(_source(checkpoint))
     return {
-        "speech": SeamlessM4Tv2ForSpeechToText.from_pretrained(
-            checkpoint, dtype=torch.float32
-        ).eval(),
-        "text": SeamlessM4Tv2ForTextToText.from_pretrained(checkpoint, dtype=torch.float32).eval(),
+        modality: family_class(config, name)
+        .from_pretrained(checkpoint, dtype=torch.float32, attn_implementation="sdpa")
+        .eval()
+        for modality, name in (("speech", "ForSpeechToText"), ("text", "ForTextToText"))
     }
 
 
@@ -91,16 +124,16 @@ def run(tmp_path_factory, source):
     return folder
 
 
-def test_transformers_finds_every_site_and_its_width(checkpoint):
+def test_transformers_finds_every_site_and_its_width(reference):
     """Hooked on the real modules, each site gives as many units as the neuron table says."""
-    from transformers import SeamlessM4Tv2ForSpeechToText
-
-    model = SeamlessM4Tv2ForSpeechToText.from_pretrained(checkpoint)
+    model = reference["speech"]
     roots = {"speech_encoder": model.speech_encoder, "decoder": model.text_decoder}
     for module, root in roots.items():
         widths = {}
-        for slot in slots(model.config, module):
+        handles = [
             root.get_submodule(slot.path).register_forward_hook(_width_hook(widths, slot))
+            for slot in slots(model.config, module)
+        ]
         if module == "speech_encoder":
             root(torch.randn(1, 24, 160, dtype=model.dtype))
         else:
@@ -108,23 +141,20 @@ def test_transformers_finds_every_site_and_its_width(checkpoint):
             root(input_ids=torch.tensor([[3, 5]]), encoder_hidden_states=states)
         expected = {s.path: s.columns.stop - s.columns.start for s in slots(model.config, module)}
         assert widths == expected
+        for handle in handles:
+            handle.remove()
 
 
 def test_only_the_listed_submodules_are_left_out(checkpoint):
     """Every leaf of a layer is a site, or one of those that D1 leaves out."""
     encoder = load_speech_encoder(_source(checkpoint))
-    left_out = {"distance_embedding", "final_layer_norm", "activation", "intermediate_act_fn"}
+    left_out = {"distance_embedding", "linear_pos", "final_layer_norm"}
+    left_out |= {"activation", "intermediate_act_fn"}
     hooked = {slot.site.submodule for slot in slots(encoder.config, "speech_encoder")}
     for name, module in encoder.encoder.layers[0].named_modules():
         is_leaf = name and not list(module.children())
         if is_leaf and not isinstance(module, torch.nn.Dropout):
             assert name in hooked or name.rpartition(".")[2] in left_out, name
-
-
-def _source(checkpoint):
-    from steplens.model_source import ModelSource
-
-    return ModelSource(str(checkpoint), None, "float32", "cpu")
 
 
 @pytest.mark.parametrize("module", ["speech_encoder", "text_encoder"])
@@ -321,14 +351,35 @@ def test_masked_mean_ignores_what_padding_holds():
     torch.testing.assert_close(masked_mean(values, mask), expected)
 
 
-def test_an_infinite_activation_is_named(source):
-    """The message has utterance, layer, submodule and unit."""
-    table = slots(load_text_encoder(source).config, "text_encoder")
-    activation = np.zeros((2, table[-1].columns.stop), dtype=np.float16)
-    target = next(s for s in table if s.layer == 1 and s.site.submodule == "ffn.fc1")
-    activation[1, target.columns.start + 5] = np.inf
-    with pytest.raises(ActivationError, match=r"utterance 42, layer 1, ffn\.fc1, unit 5: .*finite"):
-        require_finite(activation, np.array([41, 42]), table, "text deu")
+def test_one_batch_of_steering_fixes_its_rows_and_leaves_the_others(run, source):
+    """Rows of a generation have neurons fixed at every position; the unsteered row decodes as ever."""
+    decoder = Decoder(source, max_new_tokens=6)
+    states = read_states(open_store(run / "encoder" / "speech" / "deu.zarr"))[:3]
+    inputs = decoder.to_device(states)
+    free, _ = decoder.greedy(*inputs, "deu")
+    table = neuron_table(decoder.model.config, "decoder")
+    chosen = table[table["submodule"].isin(["ffn.fc2", "cross_attention.v_proj"])][::3]
+    fixed = Replacement(chosen[["layer", "submodule", "unit"]].assign(value=4.0))
+    seen: dict[str, list] = {}
+    with Intervention(decoder.model.text_decoder, [(slice(0, 2), fixed)]):
+        handle = decoder.model.text_decoder.layers[1].ffn.fc2.register_forward_hook(
+            lambda _module, _args, output: seen.setdefault("fc2", []).append(output.clone())
+        )
+        steered, _ = decoder.greedy(*inputs, "deu")
+        handle.remove()
+    assert steered[2] == free[2]
+    assert steered[:2] != free[:2]
+    units = chosen[(chosen["layer"] == 1) & (chosen["submodule"] == "ffn.fc2")]["unit"].tolist()
+    assert all((one[:2][..., units] == 4.0).all() for one in seen["fc2"])
+    assert not any((one[2][..., units] == 4.0).any() for one in seen["fc2"])
+
+
+def test_a_language_without_a_tag_is_named(source):
+    """In the tokenizer and in the decoder, each with what it has."""
+    with pytest.raises(ValueError, match="expected the language tag __swh__"):
+        TextInput(["habari"], load_tokenizer(source), "swh")
+    with pytest.raises(ValueError, match="expected a language tag for swh, it has cmn, deu, eng"):
+        Decoder(source, max_new_tokens=2).tag("swh")
 
 
 @pytest.mark.parametrize(("n", "batch", "window"), [(1, 4, 8), (17, 4, 8), (32, 8, 8), (9, 20, 5)])

@@ -1,4 +1,4 @@
-"""The neurons of SeamlessM4T v2 large, in column order, from a plain config (D1, D4)."""
+"""The neurons of the published models, in column order, from a plain config (D1, D4)."""
 
 import numpy as np
 import pytest
@@ -13,6 +13,16 @@ LARGE = {
     "speech_encoder_intermediate_size": 4096,
     "encoder_ffn_dim": 8192,
     "decoder_ffn_dim": 8192,
+}
+# facebook/hf-seamless-m4t-large has the sizes of v2 large; -medium these, by which a whole model has the
+# 1,209,461,122 parameters that are reported for the published one.
+FIRST_LARGE = LARGE | {"model_type": "seamless_m4t"}
+FIRST_MEDIUM = FIRST_LARGE | {
+    "speech_encoder_layers": 12,
+    "encoder_layers": 12,
+    "decoder_layers": 12,
+    "encoder_ffn_dim": 4096,
+    "decoder_ffn_dim": 4096,
 }
 # The widths that DESIGN.md lists under D1, in the order in which a layer runs.
 ATTENTION = ["q_proj", "k_proj", "v_proj", "out_proj"]
@@ -69,6 +79,50 @@ def test_the_large_model_has_the_neurons_of_the_design(module, per_layer, n_neur
     for _, layer in table.groupby("layer"):
         widths = layer.groupby("submodule", observed=True, sort=False).size()
         assert list(widths.items()) == list(WIDTHS[module].items())
+
+
+@pytest.mark.parametrize(
+    ("config", "module", "per_layer", "n_neurons"),
+    [
+        (FIRST_LARGE, "speech_encoder", 24_576, 589_824),
+        (FIRST_LARGE, "text_encoder", 15_360, 368_640),
+        (FIRST_LARGE, "decoder", 20_480, 491_520),
+        (FIRST_MEDIUM, "speech_encoder", 24_576, 294_912),
+        (FIRST_MEDIUM, "text_encoder", 11_264, 135_168),
+        (FIRST_MEDIUM, "decoder", 16_384, 196_608),
+    ],
+)
+def test_the_first_family_has_its_own_counts(config, module, per_layer, n_neurons):
+    """And a batch norm where the second family has a layer norm; nothing else differs."""
+    table = neuron_table(config, module)
+    assert len(table) == n_neurons
+    assert (table.groupby("layer").size() == per_layer).all()
+    expected = [
+        name.replace("depthwise_layer_norm", "batch_norm")
+        for name in neuron_table(LARGE, module)["submodule"].cat.categories
+    ]
+    assert list(table["submodule"].cat.categories) == expected
+
+
+def test_the_counts_come_from_the_sizes_of_the_published_medium_model():
+    """The sizes of transformers' own conversion give the reported number of parameters."""
+    import torch
+    from transformers import SeamlessM4TConfig, SeamlessM4TModel
+
+    sizes = {name: value for name, value in FIRST_MEDIUM.items() if name != "model_type"}
+    config = SeamlessM4TConfig(
+        **sizes, vocab_size=256_206, max_position_embeddings=4096, t2u_encoder_layers=4,
+        t2u_decoder_layers=4,
+    )  # fmt: skip
+    with torch.device("meta"):
+        model = SeamlessM4TModel(config)
+    assert sum(parameter.numel() for parameter in model.parameters()) == 1_209_461_122
+
+
+def test_another_kind_of_model_is_refused():
+    """By its model_type."""
+    with pytest.raises(ValueError, match="expected seamless_m4t or seamless_m4t_v2, got 'whisper'"):
+        neuron_table(LARGE | {"model_type": "whisper"}, "speech_encoder")
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -5,7 +5,7 @@ copied to the host before the batch is over. Hooks return nothing: a hook that r
 would replace the submodule's output.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -154,14 +154,22 @@ def to_host(recorded: Recorded, dtype: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def require_finite(
-    activation: np.ndarray, utterances: np.ndarray, layer_slots: list[Slot], where: str
+    activation: np.ndarray,
+    hidden_state: np.ndarray,
+    utterances: np.ndarray,
+    layer_slots: list[Slot],
+    where: str,
 ) -> None:
     """Raise ActivationError naming the first utterance, layer and submodule with NaN or infinity.
+
+    The first place in the order in which the model runs: what follows has it from there.
 
     Parameters
     ----------
     activation : (batch, n_neurons) array
         As it would be stored.
+    hidden_state : (batch, layers, hidden) array
+        The residual stream before the first layer, after every layer and after the speech adapter.
     utterances : (batch,) array
         Sentence ids.
     layer_slots : list of Slot
@@ -169,12 +177,111 @@ def require_finite(
     where : str
         What is being dumped, for the message.
     """
-    if np.isfinite(activation).all():
+    finite = np.isfinite(activation).all(1) & np.isfinite(hidden_state).all((1, 2))
+    if finite.all():
         return
-    row, column = np.argwhere(~np.isfinite(activation))[0]
-    slot = next(slot for slot in layer_slots if slot.columns.start <= column < slot.columns.stop)
-    raise ActivationError(
-        f"{where}: utterance {utterances[row]}, layer {slot.layer}, {slot.site.submodule}, unit "
-        f"{column - slot.columns.start}: expected a finite activation, got {activation[row, column]} "
-        f"in {activation.dtype}; if only float16 overflows, set store.dtype to float32"
-    )
+    row = int(np.argmin(finite))
+    for place, values in _in_running_order(activation[row], hidden_state[row], layer_slots):
+        wrong = np.flatnonzero(~np.isfinite(values))
+        if len(wrong):
+            raise ActivationError(
+                f"{where}: utterance {utterances[row]}, {place}, unit {wrong[0]}: expected a finite "
+                f"activation, got {values[wrong[0]]} in {values.dtype}; {_advice(values.dtype)}"
+            )
+
+
+def require_finite_states(states: list[np.ndarray], utterances: np.ndarray, where: str) -> None:
+    """Raise ActivationError naming the first utterance whose encoder states hold NaN or infinity.
+
+    Parameters
+    ----------
+    states : list of (n_positions, hidden) arrays
+        What decoding starts from.
+    utterances : (n_utterances,) array
+    where : str
+        Where they are or go, for the message.
+    """
+    for utterance, state in zip(utterances, states, strict=True):
+        finite = np.isfinite(state)
+        if not finite.all():
+            position, unit = np.argwhere(~finite)[0]
+            raise ActivationError(
+                f"{where}: utterance {utterance}, final states of the encoder, position {position}, "
+                f"unit {unit}: expected a finite number, got {state[position, unit]} in {state.dtype}; "
+                f"{_advice(state.dtype)}"
+            )
+
+
+def first_non_finite(
+    text_decoder: nn.Module, config: Any, row: int, run: Callable[[], Any]
+) -> str | None:
+    """Where in the decoder the first NaN or infinity of one row of the batch arises.
+
+    Parameters
+    ----------
+    text_decoder : nn.Module
+    config : model config
+    row : int
+    run : callable
+        Passes the batch through the decoder.
+
+    Returns
+    -------
+    str or None
+        Layer and submodule; None where the layers' outputs are finite.
+    """
+    found: list[str] = []
+    n_layers = len(text_decoder.layers)
+
+    def hook(place):
+        def check(_module, _args, output):
+            values = output[0] if isinstance(output, tuple) else output
+            if not found and not torch.isfinite(values[row]).all():
+                found.append(place)
+
+        return check
+
+    places = {slot.path: _place(slot) for slot in slots(config, "decoder")}
+    places |= {f"layers.{n}": _residual(n + 1, n_layers) for n in range(n_layers)}
+    handles = [
+        text_decoder.get_submodule(path).register_forward_hook(hook(place))
+        for path, place in places.items()
+    ]
+    try:
+        run()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found[0] if found else None
+
+
+def _in_running_order(
+    activation: np.ndarray, hidden_state: np.ndarray, layer_slots: list[Slot]
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Every place of one utterance with its values: (n_neurons,) and (layers, hidden) taken apart."""
+    n_layers, at = layer_slots[-1].layer + 1, 0
+    for layer in range(n_layers + 1):
+        yield _residual(layer, n_layers), hidden_state[layer]
+        while at < len(layer_slots) and layer_slots[at].layer == layer:
+            yield _place(layer_slots[at]), activation[layer_slots[at].columns]
+            at += 1
+    for number in range(n_layers + 1, len(hidden_state)):
+        yield _residual(number, n_layers), hidden_state[number]
+
+
+def _place(slot: Slot) -> str:
+    return f"layer {slot.layer}, {slot.site.submodule}"
+
+
+def _residual(number: int, n_layers: int) -> str:
+    if number == 0:
+        return "residual stream before layer 0"
+    if number > n_layers:
+        return "residual stream after the speech adapter"
+    return f"residual stream after layer {number - 1}"
+
+
+def _advice(dtype: np.dtype) -> str:
+    if dtype == np.float16:
+        return "float16 ends at 65504: try store.dtype and model.dtype float32"
+    return "check the checkpoint and the utterance's audio or text"

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from .activations import Recorder, require_finite, to_host
+from .activations import Recorder, require_finite, require_finite_states, to_host
 from .batching import length_sorted_batches
 from .decoding import Decoder
 from .model_source import ModelSource
@@ -56,11 +56,12 @@ def capture(
     if not np.array_equal(decoded["utterance"], utterances):
         raise ValueError(f"{decoding}: expected the utterances of {encoder_store}, got others")
     states = read_states(data)
+    require_finite_states(states, utterances, str(encoder_store))
     valid = (decoded["n_tokens"] >= step).to_numpy()
     decoder = Decoder(source, max_new_tokens=1)
     start = [
         decoder.model.config.decoder_start_token_id,
-        decoder.tags[target_of(task, language, output_language)],
+        decoder.tag(target_of(task, language, output_language)),
     ]
     text_decoder = decoder.model.text_decoder
     recorder = Recorder(text_decoder, decoder.model.config, "decoder")
@@ -92,9 +93,8 @@ def capture(
                         use_cache=False,
                     )
                 seen = to_host(recorder.result(), dtype)
-                require_finite(
-                    seen[0], utterances[going], recorder.slots, f"{task} {language} step {step}"
-                )
+                where = f"capture {task} {language} step {step}"
+                require_finite(*seen, utterances[going], recorder.slots, where)
                 activation[valid[rows]], hidden[valid[rows]] = seen
             store.write(rows, activation, hidden)
             bar.update(len(rows))

@@ -7,19 +7,10 @@ import torch
 
 from .atomic import write_csv
 from .model_source import ModelSource
-from .models import (
-    SeamlessM4Tv2Decoder,
-    SeamlessM4Tv2Encoder,
-    SeamlessM4Tv2SpeechEncoder,
-    load_config,
-)
+from .models import family_class, load_config
 from .sites import MODULES, n_layers, neuron_table
 
-_CLASSES = {
-    "speech_encoder": SeamlessM4Tv2SpeechEncoder,
-    "text_encoder": SeamlessM4Tv2Encoder,
-    "decoder": SeamlessM4Tv2Decoder,
-}
+_CLASSES = {"speech_encoder": "SpeechEncoder", "text_encoder": "Encoder", "decoder": "Decoder"}
 
 
 def component_table(config) -> pd.DataFrame:
@@ -27,7 +18,7 @@ def component_table(config) -> pd.DataFrame:
 
     Parameters
     ----------
-    config : SeamlessM4Tv2Config
+    config : SeamlessM4Tv2Config or SeamlessM4TConfig
 
     Returns
     -------
@@ -39,7 +30,8 @@ def component_table(config) -> pd.DataFrame:
     for module in MODULES:
         neurons = neuron_table(config, module)
         with torch.device("meta"):
-            parameters = dict(_CLASSES[module](config).named_parameters())
+            model = family_class(config, _CLASSES[module])(config)
+        parameters = dict(model.named_parameters())
         layers = n_layers(config, module)
         rows.append(
             {

@@ -11,7 +11,7 @@ import pandas as pd
 import soundfile
 import torch
 
-from .activations import Recorder, require_finite, to_host
+from .activations import Recorder, require_finite, require_finite_states, to_host
 from .batching import length_sorted_batches
 from .features import SAMPLING_RATE_HZ, pad_features, speech_features
 from .model_source import ModelSource
@@ -52,6 +52,12 @@ class TextInput:
     """Sentences as token ids: language tag, pieces, end of sentence."""
 
     def __init__(self, texts: list[str], tokenizer, language: str):
+        tag = f"__{language}__"
+        if tokenizer.convert_tokens_to_ids(tag) in (None, tokenizer.unk_token_id):
+            raise ValueError(
+                f"tokenizer {tokenizer.name_or_path}: expected the language tag {tag}, found none; "
+                "its files are of a model without this language"
+            )
         tokenizer.src_lang = language
         self._tokens = [torch.tensor(tokenizer(text).input_ids) for text in texts]
         self._padding = tokenizer.pad_token_id
@@ -121,9 +127,11 @@ def encode(
             values, mask = inputs.batch(rows)
             states, state_mask = run(encoder, recorder, values, mask, source)
             activation, hidden_state = to_host(recorder.result(), dtype)
-            require_finite(activation, utterances[rows], recorder.slots, f"{modality} {language}")
+            where = f"encode {modality} {language}"
+            require_finite(activation, hidden_state, utterances[rows], recorder.slots, where)
             lengths = state_mask.sum(1).tolist()
             kept = [state[:n] for state, n in zip(states.cpu().numpy(), lengths, strict=True)]
+            require_finite_states(kept, utterances[rows], where)
             store.write(rows, activation, hidden_state, kept)
             bar.update(len(rows))
 

@@ -3,14 +3,18 @@
 A site is one submodule of every layer of a module; a neuron is one unit of a site in one layer. The
 columns of every store and ranking follow one order: layer by layer, within a layer the sites as
 listed here (the order in which the model runs them), within a site its units.
+
+Left out, since their positions are not the utterance's: the embeddings and the projection of relative
+distances in the speech encoder's attention (``distance_embedding``, ``linear_pos``).
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from .families import Family, config_value, family_of
 
 MODULES = ("speech_encoder", "text_encoder", "decoder")
 
@@ -49,14 +53,6 @@ _SPEECH_SELF_ATTENTION = (
     Site("self_attn.linear_v", "hidden"),
     Site("self_attn.linear_out", "hidden"),
 )
-_CONVOLUTION = (
-    Site("conv_module.layer_norm", "hidden"),
-    Site("conv_module.pointwise_conv1", "twice_hidden", channels_first=True),
-    Site("conv_module.glu", "hidden", channels_first=True),
-    Site("conv_module.depthwise_conv", "hidden", channels_first=True),
-    Site("conv_module.depthwise_layer_norm", "hidden"),
-    Site("conv_module.pointwise_conv2", "hidden", channels_first=True),
-)
 _CROSS_ATTENTION = (
     Site("cross_attention_layer_norm", "hidden"),
     Site("cross_attention.q_proj", "hidden"),
@@ -65,10 +61,7 @@ _CROSS_ATTENTION = (
     Site("cross_attention.out_proj", "hidden"),
 )
 
-SITES: dict[str, tuple[Site, ...]] = {
-    "speech_encoder": (
-        *_FEED_FORWARD_1, *_SPEECH_SELF_ATTENTION, *_CONVOLUTION, *_FEED_FORWARD_2,
-    ),
+_TEXT_SITES = {
     "text_encoder": (
         *_SELF_ATTENTION,
         Site("ffn_layer_norm", "hidden"), Site("ffn.fc1", "encoder_ffn"), Site("ffn.fc2", "hidden"),
@@ -78,6 +71,29 @@ SITES: dict[str, tuple[Site, ...]] = {
         Site("ffn_layer_norm", "hidden"), Site("ffn.fc1", "decoder_ffn"), Site("ffn.fc2", "hidden"),
     ),
 }  # fmt: skip
+
+
+def _convolution(family: Family) -> tuple[Site, ...]:
+    norm = f"conv_module.{family.convolution_norm}"
+    return (
+        Site("conv_module.layer_norm", "hidden"),
+        Site("conv_module.pointwise_conv1", "twice_hidden", channels_first=True),
+        Site("conv_module.glu", "hidden", channels_first=True),
+        Site("conv_module.depthwise_conv", "hidden", channels_first=True),
+        Site(norm, "hidden", channels_first=family.norm_is_over_channels),
+        Site("conv_module.pointwise_conv2", "hidden", channels_first=True),
+    )
+
+
+def sites(config: Any, module: str) -> tuple[Site, ...]:
+    """The sites of one layer, in the order in which the model runs them."""
+    check_module(module)
+    if module != "speech_encoder":
+        return _TEXT_SITES[module]
+    convolution = _convolution(family_of(config))
+    return (*_FEED_FORWARD_1, *_SPEECH_SELF_ATTENTION, *convolution, *_FEED_FORWARD_2)
+
+
 _N_LAYERS = {
     "speech_encoder": "speech_encoder_layers",
     "text_encoder": "encoder_layers",
@@ -86,7 +102,7 @@ _N_LAYERS = {
 
 
 def _get(config: Any, key: str) -> int:
-    value = config.get(key) if isinstance(config, Mapping) else getattr(config, key, None)
+    value = config_value(config, key)
     if value is None:
         raise ValueError(f"model config: expected a key {key!r}; is this a SeamlessM4T config?")
     return int(value)
@@ -115,7 +131,7 @@ def site_widths(config: Any, module: str) -> list[tuple[Site, int]]:
         "encoder_ffn": lambda: _get(config, "encoder_ffn_dim"),
         "decoder_ffn": lambda: _get(config, "decoder_ffn_dim"),
     }
-    return [(site, widths[site.width]()) for site in SITES[module]]
+    return [(site, widths[site.width]()) for site in sites(config, module)]
 
 
 def neuron_table(config: Any, module: str) -> pd.DataFrame:
@@ -123,8 +139,8 @@ def neuron_table(config: Any, module: str) -> pd.DataFrame:
 
     Parameters
     ----------
-    config : SeamlessM4Tv2Config or mapping
-        A model config; no weights are needed.
+    config : SeamlessM4Tv2Config, SeamlessM4TConfig or mapping
+        A model config; no weights are needed. Without ``model_type`` it is taken for the second's.
     module : {"speech_encoder", "text_encoder", "decoder"}
 
     Returns
@@ -136,7 +152,7 @@ def neuron_table(config: Any, module: str) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        Unknown module, or a config without the model's widths.
+        Unknown module, a config without the model's widths, or of another kind of model.
 
     Examples
     --------
@@ -144,14 +160,14 @@ def neuron_table(config: Any, module: str) -> pd.DataFrame:
     >>> len(neuron_table(SeamlessM4Tv2Config(), "decoder"))
     491520
     """
-    sites = site_widths(config, module)
-    names = [site.submodule for site, _ in sites]
-    widths = np.array([width for _, width in sites])
+    widths_of = site_widths(config, module)
+    names = [site.submodule for site, _ in widths_of]
+    widths = np.array([width for _, width in widths_of])
     layers = n_layers(config, module)
     per_layer = int(widths.sum())
-    code = np.repeat(np.arange(len(sites), dtype=np.int8), widths)  # (per_layer,)
+    code = np.repeat(np.arange(len(widths_of), dtype=np.int8), widths)  # (per_layer,)
     unit = np.concatenate([np.arange(width, dtype=np.int32) for width in widths])
-    invariant = np.repeat([site.over_encoder for site, _ in sites], widths)
+    invariant = np.repeat([site.over_encoder for site, _ in widths_of], widths)
     return pd.DataFrame(
         {
             "layer": np.repeat(np.arange(layers, dtype=np.int16), per_layer),

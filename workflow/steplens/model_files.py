@@ -1,0 +1,280 @@
+"""The files of a checkpoint, in a folder or on the Hugging Face hub, without torch.
+
+Weights are safetensors: one file, or shards that an index names. A pickled checkpoint is refused, since
+unpickling can run code. The header of a safetensors file says which tensors it holds, where and how, so
+that a file can be checked, and its tensors be read one by one, without reading it.
+"""
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .checkpoint_tensors import EMBEDDING, EMBEDDING_NAMES, Shapes
+from .hub import HubError, hub_file
+
+SINGLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+TOKENIZER_CONFIG = "tokenizer_config.json"
+TOKENIZER_VOCABULARIES = ("tokenizer.json", "sentencepiece.bpe.model")
+_MAX_HEADER_BYTES = 100_000_000  # as safetensors itself has it
+_FLOATS = ("F64", "F32", "F16", "BF16")
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be loaded; the message says what is wrong where, and what to do."""
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """The files of one checkpoint.
+
+    ``path`` is a folder, or a name on the hub with its ``revision``.
+    """
+
+    path: str
+    revision: str | None = None
+
+    def __str__(self) -> str:
+        if os.path.isdir(self.path):
+            return f"model folder {self.path}"
+        return f"model {self.path} at revision {self.revision or 'main'}"
+
+    def find(self, name: str) -> Path | None:
+        """One file, or None where the checkpoint does not have it (or, offline, not in the cache)."""
+        if os.path.isdir(self.path):
+            path = Path(self.path) / name
+            return path if path.is_file() else None
+        from huggingface_hub.errors import EntryNotFoundError
+
+        try:
+            return hub_file(self.path, name, self.revision)
+        except HubError as error:
+            if isinstance(error.__cause__, EntryNotFoundError):
+                return None
+            raise
+
+    def get(self, name: str) -> Path:
+        """One file; an error names it if it is not there."""
+        if not os.path.isdir(self.path):
+            return hub_file(self.path, name, self.revision)
+        path = self.find(name)
+        if path is None:
+            raise CheckpointError(
+                f"{self}: expected a file {name}, found none; copy it from where the checkpoint was "
+                "published"
+            )
+        return path
+
+    def json(self, name: str) -> dict[str, Any]:
+        """The content of a JSON file, which is an object."""
+        return _read_json(self.get(name))
+
+    def tokenizer(self) -> Path:
+        """The file with the tokenizer's vocabulary; its other files lie beside it."""
+        self.get(TOKENIZER_CONFIG)
+        for name in TOKENIZER_VOCABULARIES:
+            path = self.find(name)
+            if path is not None:
+                return path
+        raise CheckpointError(
+            f"{self}: expected the tokenizer's vocabulary in {' or '.join(TOKENIZER_VOCABULARIES)}, "
+            "found neither; copy it from where the checkpoint was published"
+        )
+
+    def language_tags(self) -> dict[str, int]:
+        """Token id of every language tag that the decoder may start with, by language code."""
+        name = "generation_config.json"
+        tags = self.json(name).get("text_decoder_lang_to_code_id")
+        if not tags or not isinstance(tags, dict):
+            raise CheckpointError(
+                f"{self.get(name)}: text_decoder_lang_to_code_id: expected the token of every "
+                f"language, got {tags!r}; is this the generation_config.json of a whole SeamlessM4T?"
+            )
+        return tags
+
+    def locate(self, shapes: Shapes) -> dict[str, tuple[Path, str]]:
+        """Where the wanted tensors are; of a sharded checkpoint only the shards that hold them.
+
+        Parameters
+        ----------
+        shapes : dict of str to tuple of int
+            Wanted tensors by their published names, as ``checkpoint_tensors.tensor_shapes`` gives them.
+
+        Returns
+        -------
+        dict of str to (path, name)
+            The safetensors file of each tensor and its name there.
+
+        Raises
+        ------
+        CheckpointError
+            A file or tensor is missing, a file is cut off, a shape is another, or there is no
+            safetensors checkpoint.
+        HubError
+            A file cannot be fetched.
+        """
+        holders, origin = self._holders()
+        names = {wanted: _published_name(wanted, holders) for wanted in shapes}
+        self._require(names.values(), holders, origin)
+        paths = {file: self._shard(file, origin) for file in {holders[n] for n in names.values()}}
+        headers = {file: read_header(path) for file, path in paths.items()}
+        located = {}
+        for wanted, name in names.items():
+            path, header = paths[holders[name]], headers[holders[name]]
+            _check_tensor(path, header, name, shapes[wanted], self)
+            located[wanted] = path, name
+        return located
+
+    def _holders(self) -> tuple[dict[str, str], str]:
+        """File of every tensor, and the file that says so."""
+        path = self.find(SINGLE)
+        if path is not None:
+            return dict.fromkeys(read_header(path), SINGLE), SINGLE
+        index = self.find(INDEX)
+        if index is not None:
+            holders = _read_json(index).get("weight_map")
+            if not isinstance(holders, dict) or not holders:
+                raise CheckpointError(
+                    f"{index}: expected a weight_map from tensors to files, got {holders!r}"
+                )
+            return holders, INDEX
+        pickled = next((name for name in PICKLED if self._has_pickled(name)), None)
+        if pickled is not None:
+            raise CheckpointError(
+                f"{self}: expected weights in safetensors, found only the pickled {pickled}, which is "
+                "never loaded here; convert it once: python tools/to_safetensors.py --help"
+            )
+        raise CheckpointError(
+            f"{self}: expected weights in {SINGLE}, or in shards that {INDEX} names; found neither"
+        )
+
+    def _has_pickled(self, name: str) -> bool:
+        if os.path.isdir(self.path):
+            return self.find(name) is not None
+        from .hub import hub_files
+
+        return name in hub_files(self.path, self.revision)  # not fetched: it has gigabytes
+
+    def _require(self, names: Iterable[str], holders: dict[str, str], origin: str) -> None:
+        missing = [name for name in names if name not in holders]
+        if missing:
+            shown = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
+            raise CheckpointError(
+                f"{self}: {origin}: {len(missing)} tensors that config.json asks for are missing: "
+                f"{shown}; expected a whole SeamlessM4T checkpoint that fits its config.json"
+            )
+
+    def _shard(self, file: str, origin: str) -> Path:
+        if not os.path.isdir(self.path):
+            return hub_file(self.path, file, self.revision)
+        path = self.find(file)
+        if path is None:
+            raise CheckpointError(
+                f"{self}: expected the shard {file}, which {origin} names, found none; copy it from "
+                "where the checkpoint was published"
+            )
+        return path
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """What a safetensors header says of a tensor."""
+
+    dtype: str  # "F32", "F16", …
+    shape: tuple[int, ...]
+    begin: int  # first byte in the file
+    end: int  # byte after the last
+
+
+def read_header(path: Path) -> dict[str, StoredTensor]:
+    """Every tensor of a safetensors file, from its header; no weights are read.
+
+    Raises
+    ------
+    CheckpointError
+        No safetensors file, or one that was cut off.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(8)
+        n_header = int.from_bytes(head, "little")
+        if len(head) < 8 or not 2 <= n_header <= _MAX_HEADER_BYTES:
+            raise CheckpointError(
+                f"{path}: expected a safetensors file, got {size} bytes of another"
+            )
+        header = file.read(n_header)
+    if len(header) < n_header:
+        raise CheckpointError(
+            f"{path}: cut off: expected a header of {n_header} bytes, got {len(header)}; copy or fetch "
+            "the file again"
+        )
+    try:
+        entries = json.loads(header)
+        entries.pop("__metadata__", None)
+        start = 8 + n_header
+        tensors = {
+            name: StoredTensor(
+                entry["dtype"],
+                tuple(entry["shape"]),
+                start + entry["data_offsets"][0],
+                start + entry["data_offsets"][1],
+            )
+            for name, entry in entries.items()
+        }
+    except (ValueError, AttributeError, KeyError, IndexError, TypeError) as error:
+        raise CheckpointError(
+            f"{path}: expected a safetensors file, but its header cannot be read: {error}"
+        ) from error
+    expected = max((tensor.end for tensor in tensors.values()), default=start)
+    if size < expected:
+        raise CheckpointError(
+            f"{path}: cut off: expected {expected} bytes, got {size}; copy or fetch the file again"
+        )
+    return tensors
+
+
+def _check_tensor(
+    path: Path,
+    header: dict[str, StoredTensor],
+    name: str,
+    shape: tuple[int, ...],
+    files: ModelFiles,
+) -> None:
+    stored = header.get(name)
+    if stored is None:
+        raise CheckpointError(
+            f"{path}: expected a tensor {name}, which {INDEX} places here, found none; the index and "
+            "the shards are of different checkpoints"
+        )
+    if stored.shape != shape:
+        raise CheckpointError(
+            f"{path}: {name}: expected shape {shape} by the config.json of {files}, got {stored.shape}; "
+            "config and weights are of different models"
+        )
+    if stored.dtype not in _FLOATS:
+        raise CheckpointError(
+            f"{path}: {name}: expected one of {', '.join(_FLOATS)}, got {stored.dtype}; quantised "
+            "checkpoints are not supported"
+        )
+
+
+def _published_name(wanted: str, holders: dict[str, str]) -> str:
+    if wanted != EMBEDDING:
+        return wanted
+    return next((name for name in EMBEDDING_NAMES if name in holders), EMBEDDING)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(
+            f"{path}: expected JSON: {error}; copy or fetch the file again"
+        ) from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: expected a JSON object, got {type(content).__name__}")
+    return content

@@ -12,17 +12,29 @@ configfile: "config/config.yaml"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/fetch.smk"
 include: "workflow/rules/corpus.smk"
 include: "workflow/rules/speech.smk"
 include: "workflow/rules/encode.smk"
 include: "workflow/rules/decode.smk"
+include: "workflow/rules/speech_quality.smk"
 include: "workflow/rules/capture.smk"
 include: "workflow/rules/rank.smk"
 include: "workflow/rules/compare.smk"
 include: "workflow/rules/steer.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/compare_speech.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/plan.smk"
+
+
+onstart:
+    # Not for a dry run or a plan: only what is about to be used must be accepted.
+    try:
+        check_licences(CONFIG, {job.rule.name for job in workflow.dag.needrun_jobs()})
+    except ConfigError as error:
+        raise WorkflowError(str(error))
 
 
 localrules:

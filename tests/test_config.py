@@ -7,6 +7,7 @@ import yaml
 from conftest import ROOT
 
 from steplens.config import Config, ConfigError, keys, parse_config
+from steplens.languages import load_languages
 
 
 def problems(settings):
@@ -77,10 +78,14 @@ def test_a_checked_config_filled_with_defaults_is_valid_again():
         ("languages", ["deu", "deu"], "expected each once, got 'deu' repeatedly"),
         ("languages", ["German", "fra"], "got 'German'; did you mean 'deu'?"),
         ("languages", ["deu", "fre"], "got 'fre'; did you mean 'fra'?"),
-        ("languages", ["deu", "xq"], r"expected one of deu, .* \(resources/languages.tsv\), got 'xq'$"),
+        ("languages", ["deu", "xq"],
+         r"expected a code of resources/languages.tsv, such as deu, .* got 'xq'$"),
         ("output_language", "english", "got 'english'; did you mean 'eng'?"),
         ("output_language", "deu", "expected a language that is not among languages, got 'deu'"),
         ("corpus.parallel_over", ["deu", "jpm"], "got 'jpm'; did you mean 'jpn'?"),
+        # speech
+        ("speech.engine", "xttts", "'xtts', 'recorded' or 'espeak', got 'xttts'"),
+        ("speech.checks.max_attempts", 0, "greater than or equal to 1, got 0"),
         # two keys together
         ("steps", [49], "expected at most decoding.max_new_tokens = 48, got 49"),
         ("steering.n_utterances", 61, "expected at most corpus.n_utterances = 60, got 61"),
@@ -92,6 +97,73 @@ def test_a_mistake_is_one_line_with_its_key_and_what_was_expected(key, value, me
     assert named.removeprefix("  - ").rstrip(".0123456789") == key  # of a list also the position
     pattern = message if ".*" in message or "$" in message else re.escape(message)
     assert re.search(pattern, rest)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        # What comes from the hub is pinned.
+        ({"model": {"path": "facebook/some-model"}},
+         r"model.revision: expected the commit \(40 hex digits\) of facebook/some-model .* got None"),
+        ({"model": {"path": "facebook/some-model", "revision": "main"}}, "got 'main': a branch moves"),
+        ({"corpus": {"path": "google/fleurs"}}, "corpus.revision: expected the commit"),
+        ({"speech": {"engine": "xtts", "xtts": {"revision": None}}},
+         "speech.xtts.revision: expected the commit .* of coqui/XTTS-v2"),
+        # Every language has an engine.
+        ({"languages": ["deu", "swe"], "speech": {"engine": "xtts"}},
+         r"speech.engine: xtts cannot speak Swedish \(swe\); it is spoken by recorded, espeak: name one"),
+        ({"languages": ["deu", "tha"], "speech": {"engine": "xtts", "fallback": ["espeak"]}},
+         r"xtts and espeak cannot speak Thai \(tha\); it is spoken by recorded"),
+        ({"languages": ["deu", "tha"], "speech": {"engine": "recorded", "other_engine": "xtts"}},
+         r"speech.other_engine: xtts cannot speak Thai \(tha\), which is spoken by recorded"),
+        ({"speech": {"engine": "espeak", "other_engine": "espeak"}},
+         "speech.other_engine: expected another engine than speech.engine, got 'espeak'"),
+        ({"speech": {"checks": {"min_seconds_per_character": 1.0}}},
+         "expected min_seconds_per_character below max_seconds_per_character, got 1.0 and 0.25"),
+    ],
+    ids=range(9),
+)  # fmt: skip
+def test_keys_that_do_not_go_together_are_refused(settings, message):
+    (line,) = problems(settings)
+    assert re.search(message, line)
+
+
+def test_a_language_is_spoken_by_the_first_engine_that_can():
+    """The engine itself, or else the fallbacks in their order."""
+    config = parse_config(
+        {
+            "languages": ["deu", "swe", "tha"],
+            "speech": {"engine": "xtts", "fallback": ["espeak", "recorded"]},
+        }
+    )
+    known = load_languages()
+    spoken = {code: config.speech.engine_for(known[code]) for code in config.languages}
+    assert spoken == {"deu": "xtts", "swe": "espeak", "tha": "recorded"}
+    assert config.engines_in_use == {"xtts", "espeak", "recorded"}
+
+
+def test_every_language_of_the_table_can_be_configured():
+    """At once, with recordings."""
+    codes = [code for code in load_languages() if code != "eng"]
+    config = parse_config({"languages": codes, "speech": {"engine": "recorded"}})
+    assert len(config.languages) >= 30
+
+
+def test_the_paper_s_config_sets_every_key_that_the_demo_s_sets():
+    """Snakemake lays one file over the other: what is not set would be the demo's."""
+    demo, paper = (
+        yaml.safe_load((ROOT / "config" / name).read_text(encoding="utf-8"))
+        for name in ("config.yaml", "paper.yaml")
+    )
+
+    def flat(settings, prefix=""):
+        for key, value in settings.items():
+            if isinstance(value, dict):
+                yield from flat(value, f"{prefix}{key}.")
+            else:
+                yield f"{prefix}{key}"
+
+    assert set(flat(demo)) <= set(flat(paper))
 
 
 def test_several_mistakes_are_told_at_once():

@@ -1,24 +1,16 @@
 """Sentences out of files as FLEURS publishes them, quirks included (D14)."""
 
+import json
+
 import pandas as pd
 import pytest
+from fleurs_files import line, write_split
 
 from steplens.corpus import choose_sentences, join_cjk, read_sentences, read_split, write_corpus
 from steplens.languages import load_languages
 
 LANGUAGES = load_languages()
 DEU, FRA, CMN = LANGUAGES["deu"], LANGUAGES["fra"], LANGUAGES["cmn"]
-
-
-def line(number, raw="Guten Tag.", text="guten tag", file=None):
-    return "\t".join([str(number), file or f"{number}.wav", raw, text, "g u", "32000", "MALE"])
-
-
-def write_split(folder, language, split, lines):
-    path = folder / "data" / language.fleurs / f"{split}.tsv"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(f"{one}\n" for one in lines), encoding="utf-8")
-    return path
 
 
 def chosen(folder, language=DEU, n=5, seed=1, parallel_over=(), splits=("test",)):
@@ -93,6 +85,15 @@ def test_sentences_without_text_are_left_out_and_logged(tmp_path, caplog, empty)
         (line(2) + "\tmore", r"test\.tsv:2: expected 7 fields separated by tabs, got 8"),
         (line("zwei"), r"test\.tsv:2: id: expected a number, got 'zwei'"),
         (line("-2"), r"test\.tsv:2: id: expected a number, got '-2'"),
+        (line("²"), r"test\.tsv:2: id: expected a number, got '²'"),
+        (line(2, samples="2.5"), r"test\.tsv:2: samples: expected a number, got '2\.5'"),
+        (line(2, samples=""), r"test\.tsv:2: samples: expected a number, got ''"),
+        (
+            line(2, file="../2.wav"),
+            r"test\.tsv:2: file: expected a plain file name, got '\.\./2\.wav'",
+        ),
+        (line(2, file="/etc/2.wav"), r"test\.tsv:2: file: expected a plain file name"),
+        (line(2, file=".."), r"test\.tsv:2: file: expected a plain file name"),
     ],
 )
 def test_a_malformed_line_is_refused_by_file_and_number(tmp_path, bad, message):
@@ -101,8 +102,40 @@ def test_a_malformed_line_is_refused_by_file_and_number(tmp_path, bad, message):
         read_split(path)
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "it is an empty file: fetch it again"),
+        (b"\n \n", "got blank lines; fetch it again"),
+        (b"\xff\xfe1\t", "expected text in UTF-8"),
+        (b"<html><body>", "it is a web page: download the file itself"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\n",
+            "it is a pointer of git-lfs .* git lfs pull",
+        ),
+    ],
+)
+def test_a_file_without_sentences_is_refused(tmp_path, content, message):
+    """With what it is instead."""
+    path = write_split(tmp_path, DEU, "test", [])
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"de_de/test\.tsv: .*{message}"):
+        read_split(path)
+
+
+def test_a_first_recording_without_text_gives_way_to_the_next(tmp_path, caplog):
+    rows = [line(1, raw="", text="", file="a.wav"), line(2), line(1, file="b.wav", samples=7)]
+    write_split(tmp_path, DEU, "test", rows)
+    found = read_sentences(tmp_path, DEU, ["test"]).set_index("utterance")
+    assert found.loc[1, ["file", "text"]].tolist() == ["b.wav", "guten tag"]
+    assert json.loads(found.loc[1, "recordings"]) == [
+        {"split": "test", "file": "b.wav", "n_samples": 7}
+    ]
+    assert "left out" not in caplog.text
+
+
 def test_a_missing_split_is_refused_by_its_path(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"de_de/train\.tsv: .* check corpus\.folder"):
+    with pytest.raises(FileNotFoundError, match=r"de_de/train\.tsv: .* check corpus\.path"):
         read_sentences(tmp_path, DEU, ["train"])
 
 

@@ -7,6 +7,7 @@ rule capture:
     message:
         "capture: {wildcards.task} of {wildcards.lang} at step {wildcards.tt}"
     input:
+        MODEL_FETCHED,
         encoder=task_encoder_store,
         decoding=decoding("{task}", "{lang}"),
     output:

@@ -1,5 +1,6 @@
 # In: the merged configuration. Out: names that all rules share; nothing is run here.
 
+import json
 import sys
 from pathlib import Path
 
@@ -11,7 +12,10 @@ from steplens.checkpoint import check_checkpoint, checkpoint_digest
 from steplens.code_digest import code_digest
 from steplens.config import ConfigError, parse_config
 from steplens.content_digest import files_digest
+from steplens.fleurs_files import archive_file, check_corpus, recordings_digest, split_file
+from steplens.hub import is_hub_name
 from steplens.languages import load_languages
+from steplens.licences import check_licences
 from steplens.tasks import (
     IDENTIFICATION_TASK,
     MODALITY_OF,
@@ -19,16 +23,37 @@ from steplens.tasks import (
     STEERED_TASKS,
     TASKS,
 )
+from steplens.xtts_files import check_xtts, xtts_digest
 
 try:
     CONFIG = parse_config(config)
     check_checkpoint(CONFIG.model.path, [*CONFIG.languages, CONFIG.output_language])
+    LANGUAGE = load_languages()
+    SPLITS = CONFIG.corpus.splits
+    ENGINE_OF = {lang: CONFIG.speech.engine_for(LANGUAGE[lang]) for lang in CONFIG.languages}
+    # Whose sentences are read (recognition scores translations against the output language's), and
+    # whose recordings.
+    FLEURS_LANGUAGES = [
+        LANGUAGE[lang]
+        for lang in dict.fromkeys(
+            [*CONFIG.languages, *CONFIG.corpus.parallel_over, CONFIG.output_language]
+        )
+    ]
+    RECORDED_LANGUAGES = [
+        LANGUAGE[lang]
+        for lang, engine in ENGINE_OF.items()
+        if "recorded" in (engine, CONFIG.speech.other_engine)
+    ]
+    check_corpus(CONFIG.corpus.path, FLEURS_LANGUAGES, SPLITS, RECORDED_LANGUAGES)
+    if "xtts" in CONFIG.engines_in_use:
+        check_xtts(CONFIG.speech.xtts.path)
 except ConfigError as error:
     raise WorkflowError(str(error))
 
 config.update(CONFIG.model_dump())  # defaults filled in, for the scripts
 
 RESULTS = Path("results") / CONFIG.run
+FETCHED = Path("resources") / "fetched"
 LANGUAGES = CONFIG.languages
 STEPS = sorted(CONFIG.steps)
 ENVS = Path(workflow.basedir) / "envs"
@@ -36,6 +61,28 @@ ENVS = Path(workflow.basedir) / "envs"
 GPUS = 0 if CONFIG.model.device == "cpu" else 1
 # Which weights a stage would load: a retrained checkpoint in the same folder is another model.
 MODEL = CONFIG.model.model_dump() | {"digest": checkpoint_digest(CONFIG.model.path)}
+XTTS = CONFIG.speech.xtts.model_dump() | {"digest": xtts_digest(CONFIG.speech.xtts.path)}
+# Of the checks, those that see the audio alone: the others come after decode.
+AUDIO_CHECKS = CONFIG.speech.checks.model_dump(exclude={"max_cer", "leave_out_flagged"})
+
+
+def fetched_list(path, revision):
+    """The list of a model's files that fetch leaves once they are in the hub's cache."""
+    return FETCHED / "models" / f"{'--'.join(Path(path).parts)}@{revision}.json"
+
+
+def fetched_model(section):
+    """That list as an input, for a model that comes from the hub."""
+    return (
+        ancient(fetched_list(section.path, section.revision)) if is_hub_name(section.path) else []
+    )
+
+
+MODEL_FETCHED = fetched_model(CONFIG.model)
+XTTS_FETCHED = fetched_model(CONFIG.speech.xtts)
+# FLEURS is read where it lies, or from where fetch puts it.
+FETCHED_FLEURS = FETCHED / "fleurs" / str(CONFIG.corpus.revision)
+FLEURS = FETCHED_FLEURS if is_hub_name(CONFIG.corpus.path) else Path(CONFIG.corpus.path)
 
 
 wildcard_constraints:
@@ -99,18 +146,55 @@ def benchmark_of(name):
 
 def split_files(wildcards):
     """The TSVs that the sentences of a language come from."""
-    languages = load_languages()
-    codes = {languages[one].fleurs for one in [wildcards.lang, *CONFIG.corpus.parallel_over]}
-    folder = Path(CONFIG.corpus.folder) / "data"
-    return [
-        folder / code / f"{split}.tsv" for code in sorted(codes) for split in CONFIG.corpus.splits
-    ]
+    codes = dict.fromkeys([wildcards.lang, *CONFIG.corpus.parallel_over])
+    return [split_file(FLEURS, LANGUAGE[code], split) for code in codes for split in SPLITS]
 
 
 def splits_digest(wildcards):
     """By content: a checkout that only touches the files redoes nothing."""
-    files = split_files(wildcards)
-    return files_digest(files) if all(one.is_file() for one in files) else ""
+    if is_hub_name(CONFIG.corpus.path):  # the revision says it all
+        return CONFIG.corpus.revision
+    return files_digest(split_files(wildcards))
+
+
+def recordings(wildcards):
+    """The archives that the recordings of a language come from."""
+    return [archive_file(FLEURS, LANGUAGE[wildcards.lang], split) for split in SPLITS]
+
+
+def recordings_of(wildcards, input):
+    """Settings of engine recorded: where the archives are, and which ones they are."""
+    digest = "" if is_hub_name(CONFIG.corpus.path) else recordings_digest(recordings(wildcards))
+    return {
+        "audio": {split: str(path) for split, path in zip(SPLITS, input.audio)},
+        "revision": CONFIG.corpus.revision,
+        "digest": digest,
+    }
+
+
+def speech(language):
+    """Table of audio."""
+    return RESULTS / "speech" / f"{language}.parquet"
+
+
+# Its column left_out says which utterances no statistic counts.
+LEFT_OUT = RESULTS / "tables" / "speech_quality.csv"
+
+
+def spoken_by(engine):
+    """Wildcard constraint: the languages that an engine speaks in this run."""
+    return "|".join(lang for lang, one in ENGINE_OF.items() if one == engine) or "none"
+
+
+def first_attempts_in(path):
+    """Utterance and attempt to begin with, as resynthesise left them."""
+    found = json.loads(path.read_text()) if path.is_file() else {}
+    return sorted((int(utterance), attempt) for utterance, attempt in found.items())
+
+
+def first_attempts(wildcards):
+    """Of a language: a parameter, so that asking for other takes speaks again."""
+    return first_attempts_in(RESULTS / "speech" / wildcards.lang / "first_attempts.json")
 
 
 def step_table(name, step="{tt}"):
@@ -133,7 +217,7 @@ def comparison_table(name):
 
 def pairs_of_different_script():
     """(source, target) of every ordered pair of languages in different scripts."""
-    script = {lang: load_languages()[lang].script for lang in LANGUAGES}
+    script = {lang: LANGUAGE[lang].script for lang in LANGUAGES}
     return [
         (one, other) for one in LANGUAGES for other in LANGUAGES if script[one] != script[other]
     ]
@@ -142,3 +226,32 @@ def pairs_of_different_script():
 def figure_files(number):
     """Both files of a figure."""
     return [RESULTS / "figures" / f"figure{number}.{kind}" for kind in ("svg", "png")]
+
+
+# The speech half of the run once more, by speech.other_engine.
+OTHER = RESULTS / "other_speech"
+OTHER_LEFT_OUT = OTHER / "tables" / "speech_quality.csv"
+SPEECH_TASKS = [task for task in TASKS if MODALITY_OF[task] == "speech"]
+# The task in text that asks the same of the decoder.
+TEXT_TWIN = {"s2t": "t2t", "asr": "tr"}
+
+
+def other_resynthesis(wildcards):
+    """As first_attempts, for the other engine."""
+    return first_attempts_in(OTHER / "speech" / wildcards.lang / "first_attempts.json")
+
+
+def sources_table(name, task, step):
+    """A table of one condition."""
+    return RESULTS / "comparison" / "speech_sources" / task / f"step-{step}" / f"{name}.csv"
+
+
+def compared_speech(wildcards):
+    """What compare_speech makes."""
+    if CONFIG.speech.other_engine is None:
+        raise WorkflowError(
+            "compare_speech: expected speech.other_engine, the engine to set against "
+            f'{CONFIG.speech.engine}; for natural speech: --config "speech={{other_engine: recorded}}"'
+        )
+    tables = [RESULTS / "comparison" / f"speech_sources{end}.csv" for end in ("", "_overlap")]
+    return [*tables, *figure_files(10)]

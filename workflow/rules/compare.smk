@@ -16,6 +16,7 @@ rule compare_overlap:
         stores_text=lambda wildcards: [
             decoder_store("t2t", lang, wildcards.tt) for lang in LANGUAGES
         ],
+        left_out=LEFT_OUT,
     output:
         overlap=step_table("overlap"),
         summary=step_table("overlap_summary"),
@@ -52,6 +53,7 @@ rule compare_spearman:
         stores_text=lambda wildcards: [
             decoder_store("t2t", lang, wildcards.tt) for lang in LANGUAGES
         ],
+        left_out=LEFT_OUT,
     output:
         spearman=step_table("spearman"),
         summary=step_table("spearman_summary"),
@@ -87,6 +89,7 @@ rule compare_sensitivity:
         stores_text=lambda wildcards: [
             decoder_store("t2t", lang, wildcards.tt) for lang in LANGUAGES
         ],
+        left_out=LEFT_OUT,
     output:
         step_table("sensitivity"),
     log:
@@ -168,7 +171,13 @@ rule count_valid:
     message:
         "compare: counting valid utterances"
     input:
-        [decoder_store(task, lang, step) for task in TASKS for lang in LANGUAGES for step in STEPS],
+        stores=[
+            decoder_store(task, lang, step)
+            for task in TASKS
+            for lang in LANGUAGES
+            for step in STEPS
+        ],
+        left_out=LEFT_OUT,
     output:
         RESULTS / "comparison" / "valid_counts.csv",
     log:

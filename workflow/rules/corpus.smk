@@ -22,8 +22,8 @@ rule corpus:
     params:
         code=code_digest("corpus"),
         tsv=splits_digest,
-        folder=CONFIG.corpus.folder,
-        splits=CONFIG.corpus.splits,
+        folder=str(FLEURS),
+        splits=SPLITS,
         n_utterances=CONFIG.corpus.n_utterances,
         seed=CONFIG.seed,
         parallel_over=CONFIG.corpus.parallel_over,

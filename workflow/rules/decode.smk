@@ -6,6 +6,7 @@ rule decode:
     message:
         "decode: {wildcards.task} of {wildcards.lang}"
     input:
+        MODEL_FETCHED,
         encoder=task_encoder_store,
     output:
         decoding("{task}", "{lang}"),

@@ -7,8 +7,9 @@ rule encode_speech:
     message:
         "encode: speech of {wildcards.lang} through the speech encoder"
     input:
+        MODEL_FETCHED,
         corpus=corpus("{lang}"),
-        speech=RESULTS / "speech" / "{lang}.parquet",
+        speech=speech("{lang}"),
     output:
         encoder_store("speech", "{lang}"),
     log:
@@ -36,6 +37,7 @@ rule encode_text:
     message:
         "encode: text of {wildcards.lang} through the text encoder"
     input:
+        MODEL_FETCHED,
         corpus=corpus("{lang}"),
     output:
         encoder_store("text", "{lang}"),

@@ -10,6 +10,7 @@ rule rank_encoder:
         stores=lambda wildcards: [
             encoder_store(wildcards.encoder.removesuffix("_encoder"), lang) for lang in LANGUAGES
         ],
+        left_out=LEFT_OUT,
     output:
         encoder_ranking("{encoder}"),
     log:
@@ -38,6 +39,7 @@ rule rank_decoder:
         stores=lambda wildcards: [
             decoder_store(wildcards.task, lang, wildcards.tt) for lang in LANGUAGES
         ],
+        left_out=LEFT_OUT,
     output:
         RESULTS / "ranking" / "decoder" / "{task}" / "step-{tt}.zarr" / "zarr.json",
     log:

@@ -18,6 +18,7 @@ rule steer:
     message:
         "steer: {wildcards.task} of {wildcards.lang} with the neurons of step {wildcards.tt}"
     input:
+        MODEL_FETCHED,
         ranking=RESULTS
         / "ranking"
         / "decoder"
@@ -57,6 +58,7 @@ rule summarize_steering:
     input:
         steered=[steered_texts(*key) for key in STEERED],
         unsteered=[decoding(*key) for key in UNSTEERED],
+        left_out=LEFT_OUT,
     output:
         [RESULTS / "steering" / f"{name}.csv" for name in SUMMARIES],
     log:

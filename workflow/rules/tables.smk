@@ -38,6 +38,8 @@ rule table5:
     """Table 5: neurons and parameters of each component, from the model config."""
     message:
         "tables: 5, neurons and parameters"
+    input:
+        MODEL_FETCHED,
     output:
         RESULTS / "tables" / "table5.csv",
     log:
@@ -64,6 +66,10 @@ rule recognition:
     input:
         corpora=[corpus(lang) for lang in LANGUAGES],
         decodings=[decoding(task, lang) for task in TASKS for lang in LANGUAGES],
+        references=ancient(
+            [split_file(FLEURS, LANGUAGE[CONFIG.output_language], one) for one in SPLITS]
+        ),
+        left_out=LEFT_OUT,
     output:
         RESULTS / "tables" / "recognition.csv",
     log:
@@ -80,8 +86,8 @@ rule recognition:
         code=code_digest("summarizing"),
         languages=LANGUAGES,
         decodings=[(task, lang) for task in TASKS for lang in LANGUAGES],
-        folder=CONFIG.corpus.folder,
-        splits=CONFIG.corpus.splits,
+        folder=lambda wildcards: str(FLEURS),
+        splits=SPLITS,
         output_language=CONFIG.output_language,
         n_resamples=CONFIG.steering.resamples,
         seed=CONFIG.seed,

@@ -23,4 +23,5 @@ run_stage(
     threads=snakemake.threads,
     overlap_csv=Path(snakemake.output.overlap),
     summary_csv=Path(snakemake.output.summary),
+    left_out=Path(snakemake.input.left_out),
 )

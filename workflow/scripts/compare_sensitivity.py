@@ -22,4 +22,5 @@ run_stage(
     threads=snakemake.threads,
     ks=snakemake.params.ks,
     output=Path(snakemake.output[0]),
+    left_out=Path(snakemake.input.left_out),
 )

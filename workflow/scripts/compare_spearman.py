@@ -22,4 +22,5 @@ run_stage(
     threads=snakemake.threads,
     spearman_csv=Path(snakemake.output.spearman),
     summary_csv=Path(snakemake.output.summary),
+    left_out=Path(snakemake.input.left_out),
 )

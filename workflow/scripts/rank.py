@@ -14,4 +14,5 @@ run_stage(
     output=Path(snakemake.output[0]),
     include_step_invariant=snakemake.params.include_step_invariant,
     threads=snakemake.threads,
+    left_out=Path(snakemake.input.left_out),
 )

@@ -20,4 +20,5 @@ run_stage(
     n_resamples=params.n_resamples,
     seed=params.seed,
     output=Path(snakemake.output[0]),
+    left_out=Path(snakemake.input.left_out),
 )

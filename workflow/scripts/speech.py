@@ -15,7 +15,10 @@ run_stage(
     corpus=Path(snakemake.input.corpus),
     language=load_languages()[snakemake.wildcards.lang],
     engine=snakemake.params.engine,
-    words_per_minute=snakemake.params.words_per_minute,
+    settings=snakemake.params.settings,
+    checks=snakemake.params.checks,
+    first_attempts=dict(snakemake.params.first_attempts),
+    seed=snakemake.params.seed,
     threads=snakemake.threads,
     output=Path(snakemake.output[0]),
 )

@@ -18,4 +18,5 @@ run_stage(
     min_source_rate=snakemake.params.min_source_rate,
     degenerate_tokens=snakemake.params.degenerate_tokens,
     folder=Path(snakemake.output[0]).parent,
+    left_out=Path(snakemake.input.left_out),
 )

@@ -23,7 +23,11 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 def write_csv(frame: pd.DataFrame, path: str | Path) -> None:
-    """Write a table as CSV, floats to nine significant digits, atomically."""
+    """Write a table as CSV, floats to nine significant digits, atomically.
+
+    Carriage returns in texts become spaces: they end a row, and are not quoted.
+    """
+    frame = frame.replace("\r", " ", regex=True)
     with atomic_path(path) as partial:
         frame.to_csv(partial, index=False, float_format="%.9g", lineterminator="\n")
 

@@ -12,7 +12,18 @@ from pathlib import Path
 
 _PACKAGE = Path(__file__).parent
 # These tell people what goes on; no result depends on them.
-_WITHOUT_EFFECT = frozenset({"progress", "job", "code_digest", "lean_imports", "warm_start"})
+_WITHOUT_EFFECT = frozenset(
+    {"progress", "job", "code_digest", "lean_imports", "warm_start", "hub", "devices"}
+)
+
+
+class _WithoutTypes(ast.NodeTransformer):
+    """Drops what only a type checker reads."""
+
+    def visit_If(self, node: ast.If) -> ast.AST | None:
+        if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING" and not node.orelse:
+            return None
+        return self.generic_visit(node)
 
 
 @cache
@@ -21,7 +32,7 @@ def _parsed(module: str) -> tuple[str, frozenset[str]]:
     path = _PACKAGE.joinpath(*module.split("."))
     package = module.split(".") if path.is_dir() else module.split(".")[:-1]
     path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = _WithoutTypes().visit(ast.parse(path.read_text(encoding="utf-8")))
     imported = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level:

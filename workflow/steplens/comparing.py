@@ -38,6 +38,7 @@ def compare_overlap(
     threads: int,
     overlap_csv: Path,
     summary_csv: Path,
+    left_out: Path | None = None,
 ) -> None:
     """Overlap of the top-k sets at one step, its diagonal ratio, p and bootstrap interval (figure 4).
 
@@ -52,12 +53,14 @@ def compare_overlap(
     n_resamples, seed, threads : int
     overlap_csv, summary_csv : paths
         Outputs.
+    left_out : path, optional
+        ``tables/speech_quality.csv``: what it leaves out takes no part.
     """
     use_threads(threads)
     speech, text = open_ranking(ranking_speech), open_ranking(ranking_text)
     matrix = overlap_matrix(speech.ap, text.ap, k)
     write_csv(_long(matrix, speech, step, "overlap", k=k), overlap_csv)
-    conditions = _conditions(stores_speech, stores_text, include_step_invariant)
+    conditions = _conditions(stores_speech, stores_text, include_step_invariant, left_out)
     draws = [
         diagonal_ratio(overlap_matrix(*pair, k))
         for pair in resampled_pairs(*conditions, n_resamples, seed)
@@ -95,6 +98,7 @@ def compare_spearman(
     threads: int,
     spearman_csv: Path,
     summary_csv: Path,
+    left_out: Path | None = None,
 ) -> None:
     """Spearman correlation of AP over all neurons at one step, and its diagonal (figure 5).
 
@@ -104,7 +108,7 @@ def compare_spearman(
     speech, text = open_ranking(ranking_speech), open_ranking(ranking_text)
     matrix = spearman_matrix(speech.ap, text.ap)
     write_csv(_long(matrix, speech, step, "rho"), spearman_csv)
-    conditions = _conditions(stores_speech, stores_text, include_step_invariant)
+    conditions = _conditions(stores_speech, stores_text, include_step_invariant, left_out)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # said by the column any_negative
         concentration = diagonal_concentration(matrix)
@@ -136,6 +140,7 @@ def compare_sensitivity(
     seed: int,
     threads: int,
     output: Path,
+    left_out: Path | None = None,
 ) -> None:
     """Diagonal ratio, its interval and p over a sweep of k at one step (figure 6).
 
@@ -143,7 +148,7 @@ def compare_sensitivity(
     """
     use_threads(threads)
     speech, text = open_ranking(ranking_speech), open_ranking(ranking_text)
-    conditions = _conditions(stores_speech, stores_text, include_step_invariant)
+    conditions = _conditions(stores_speech, stores_text, include_step_invariant, left_out)
     draws = [
         [diagonal_ratio(overlap_matrix(*pair, k)) for k in ks]
         for pair in resampled_pairs(*conditions, n_resamples, seed)
@@ -168,10 +173,14 @@ def compare_sensitivity(
 
 
 def _conditions(
-    stores_speech: dict[str, Path], stores_text: dict[str, Path], include_step_invariant: bool
+    stores_speech: dict[str, Path],
+    stores_text: dict[str, Path],
+    include_step_invariant: bool,
+    left_out: Path | None,
 ) -> list[Condition]:
     return [
-        open_condition(stores, include_step_invariant) for stores in (stores_speech, stores_text)
+        open_condition(stores, include_step_invariant, left_out)
+        for stores in (stores_speech, stores_text)
     ]
 
 

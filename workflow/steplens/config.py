@@ -5,17 +5,16 @@ mistyped language or an impossible value is refused before any job starts.
 """
 
 import difflib
+import re
 from collections.abc import Iterator
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from .languages import load_languages
-
-
-class ConfigError(ValueError):
-    """The configuration cannot be run; the message says which key, and what was expected."""
+from .errors import ConfigError
+from .hub import is_hub_name
+from .languages import Language, load_languages
 
 
 def _key(description: str, redoes: str, default: Any = ..., **limits: Any) -> Any:
@@ -54,10 +53,17 @@ class ModelSection(_Section):
 class CorpusSection(_Section):
     """Which sentences."""
 
-    folder: str = _key(
-        "Folder in the layout in which FLEURS is published: data/<code>/<split>.tsv.",
+    path: str = _key(
+        "FLEURS: a folder in its published layout (data/<code>/<split>.tsv), or its name on the "
+        "Hugging Face hub, google/fleurs.",
         "everything, where sentences change",
         "resources/demo/fleurs",
+    )
+    revision: str | None = _key(
+        "Commit of the data set on the hub. Later ones than the one of config/paper.yaml have another "
+        "layout.",
+        "everything, where sentences change",
+        None,
     )
     splits: list[str] = _key(
         "Splits to draw from, in this order; a sentence that stands in two is taken once.",
@@ -82,21 +88,132 @@ class CorpusSection(_Section):
         return _without_repeats(languages)
 
 
-class SpeechSection(_Section):
-    """How sentences become speech."""
+ENGINES = ("xtts", "recorded", "espeak")
+EngineName = Literal["xtts", "recorded", "espeak"]
 
-    engine: Literal["espeak"] = _key(
-        "Speech engine; espeak is eSpeak NG, small and offline.",
-        "speech, the speech encoder and all that follows",
-        "espeak",
+
+class XttsSection(_Section):
+    """Coqui XTTS v2."""
+
+    path: str = _key(
+        "Checkpoint: a folder with model.pth, config.json, vocab.json and speakers_xtts.pth, or a name "
+        "on the Hugging Face hub.",
+        "the speech of this engine and all that follows",
+        "coqui/XTTS-v2",
     )
+    revision: str | None = _key(
+        "Commit of the checkpoint on the hub.",
+        "the speech of this engine and all that follows",
+        "6c2b0d75eae4b7047358e3b6bd9325f857d43f77",
+    )
+    speaker: str = _key(
+        "One of the speakers that come with the checkpoint; the same for all languages.",
+        "the speech of this engine and all that follows",
+        "Ana Florence",
+    )
+    accept_cpml: bool = _key(
+        "Whether you accept the Coqui Public Model License (non-commercial; coqui.ai/cpml). XTTS v2 is "
+        "neither fetched nor run without.",
+        "nothing",
+        False,
+    )
+    device: Literal["auto", "cpu", "cuda"] = _key(
+        "Where XTTS runs; auto is the GPU where there is one.",
+        "the speech of this engine and all that follows",
+        "auto",
+    )
+
+
+class EspeakSection(_Section):
+    """eSpeak NG."""
+
     words_per_minute: int = _key(
-        "Speaking rate of espeak, in words a minute.",
-        "speech, the speech encoder and all that follows",
+        "Speaking rate, in words a minute.",
+        "the speech of this engine and all that follows",
         220,
         ge=80,
         le=450,
     )
+
+
+class ChecksSection(_Section):
+    """When an utterance is made again, or flagged."""
+
+    max_attempts: int = _key(
+        "How often an utterance that fails a check of its audio is made, each time with another seed "
+        "(xtts) or from another recording (recorded).",
+        "speech, where an utterance fails",
+        4,
+        ge=1,
+        le=100,
+    )
+    min_seconds_per_character: float = _key(
+        "Shorter audio was cut off. In seconds a letter; kana count as two letters, Han, Hangul and "
+        "Ethiopic characters as three.",
+        "speech, where an utterance fails",
+        0.025,
+        ge=0,
+    )
+    max_seconds_per_character: float = _key(
+        "Longer audio has speech or silence that the text does not have; counted likewise.",
+        "speech, where an utterance fails",
+        0.25,
+        gt=0,
+    )
+    max_silent_share: float = _key(
+        "Share of frames of 20 ms that lie 40 dB or more under the loudest one.",
+        "speech, where an utterance fails",
+        0.6,
+        gt=0,
+        le=1,
+    )
+    max_clipped_share: float = _key(
+        "Share of samples at full scale.",
+        "speech, where an utterance fails",
+        0.001,
+        ge=0,
+        le=1,
+    )
+    max_cer: float = _key(
+        "Utterances whose character error rate in the model's own asr is higher are flagged.",
+        "rank and all that follows, where an utterance is flagged",
+        0.5,
+        gt=0,
+    )
+    leave_out_flagged: bool = _key(
+        "Whether flagged utterances are left out of every statistic, in speech and in text.",
+        "rank and all that follows",
+        True,
+    )
+
+
+class SpeechSection(_Section):
+    """How sentences become speech."""
+
+    engine: EngineName = _key(
+        "xtts is Coqui XTTS v2; recorded is FLEURS's own audio; espeak is eSpeak NG, small and offline.",
+        "speech, the speech encoder and all that follows",
+        "espeak",
+    )
+    fallback: list[EngineName] = _key(
+        "Engines, in this order, for languages that the engine does not speak; empty: such a language is "
+        "refused. Another engine is another voice: language and voice are then confounded.",
+        "the speech of those languages and all that follows",
+        [],
+    )
+    other_engine: EngineName | None = _key(
+        "An engine to set against the first one, as a part of the run (and as the target "
+        "compare_speech): recorded, for synthetic against natural speech.",
+        "the speech half of the run for the other engine, and the report",
+        None,
+    )
+    xtts: XttsSection = Field(default_factory=XttsSection)
+    espeak: EspeakSection = Field(default_factory=EspeakSection)
+    checks: ChecksSection = Field(default_factory=ChecksSection)
+
+    def engine_for(self, language: Language) -> EngineName | None:
+        """The first of engine and fallback that speaks a language; None if none does."""
+        return next((one for one in (self.engine, *self.fallback) if one in language.engines), None)
 
 
 class StoreSection(_Section):
@@ -285,6 +402,9 @@ class Config(_Section):
                 f"steps: expected at most decoding.max_new_tokens = {self.decoding.max_new_tokens}, "
                 f"got {too_far[0]}",
             )
+        for key, section in (("model", self.model), ("corpus", self.corpus)):
+            _require_revision(key, section.path, section.revision)
+        self._speech_can_be_made()
         if self.steering.n_utterances > self.corpus.n_utterances:
             raise PydanticCustomError(
                 "steering",
@@ -292,6 +412,55 @@ class Config(_Section):
                 f"{self.corpus.n_utterances}, got {self.steering.n_utterances}",
             )
         return self
+
+    def _speech_can_be_made(self) -> None:
+        speech, checks = self.speech, self.speech.checks
+        if checks.min_seconds_per_character >= checks.max_seconds_per_character:
+            raise PydanticCustomError(
+                "checks",
+                "speech.checks: expected min_seconds_per_character below max_seconds_per_character, got "
+                f"{checks.min_seconds_per_character} and {checks.max_seconds_per_character}",
+            )
+        known = load_languages()
+        for code in self.languages:
+            language = known[code]
+            if speech.engine_for(language) is None:
+                asked = " and ".join([speech.engine, *speech.fallback])
+                spoken = ", ".join(language.engines) or "none of the engines"
+                raise PydanticCustomError(
+                    "speech",
+                    f"speech.engine: {asked} cannot speak {language.name} ({code}); it is spoken by "
+                    f"{spoken}: name one of them under speech.fallback, or leave the language out",
+                )
+            if speech.other_engine and speech.other_engine not in language.engines:
+                raise PydanticCustomError(
+                    "speech",
+                    f"speech.other_engine: {speech.other_engine} cannot speak {language.name} ({code}), "
+                    f"which is spoken by {', '.join(language.engines)}",
+                )
+        if speech.other_engine == speech.engine:
+            raise PydanticCustomError(
+                "speech",
+                f"speech.other_engine: expected another engine than speech.engine, got {speech.engine!r}",
+            )
+        if "xtts" in self.engines_in_use:
+            _require_revision("speech.xtts", speech.xtts.path, speech.xtts.revision)
+
+    @property
+    def engines_in_use(self) -> set[str]:
+        """The speech engines that the languages of this run need."""
+        known = load_languages()
+        used = {self.speech.engine_for(known[code]) for code in self.languages}
+        return {one for one in (*used, self.speech.other_engine) if one}
+
+
+def _require_revision(key: str, path: str, revision: str | None) -> None:
+    if is_hub_name(path) and not re.fullmatch("[0-9a-f]{40}", revision or ""):
+        raise PydanticCustomError(
+            "revision",
+            f"{key}.revision: expected the commit (40 hex digits) of {path} on the Hugging Face hub, got "
+            f"{revision!r}: a branch moves. If {path} is meant to be a folder, there is none of that name",
+        )
 
 
 def _require_language(language: str) -> None:
@@ -303,7 +472,8 @@ def _require_language(language: str) -> None:
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise PydanticCustomError(
             "language",
-            f"expected one of {', '.join(known)} (resources/languages.tsv), got {language!r}{hint}",
+            f"expected a code of resources/languages.tsv, such as {', '.join(list(known)[:8])}, got "
+            f"{language!r}{hint}",
         )
 
 

@@ -5,8 +5,8 @@ raw_transcription, transcription, characters, samples, gender), quotes meaning n
 id is shared by all languages; one id may have several recordings and stand in two splits.
 """
 
-import csv
 import hashlib
+import json
 import logging
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pandas as pd
 import regex
 
 from .atomic import write_parquet
+from .file_heads import instead_of_content
 from .languages import Language
 
 log = logging.getLogger(__name__)
@@ -31,25 +32,47 @@ def read_split(path: Path) -> pd.DataFrame:
     FileNotFoundError
         No such file.
     ValueError
-        A line does not have seven fields, or an id is no number.
+        The file is empty or something else, a line does not have seven fields, an id or a number of
+        samples is no number, or a recording's name is no plain file name.
     """
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path}: expected a FLEURS split here; check corpus.folder and corpus.splits"
+            f"{path}: expected a FLEURS split here; check corpus.path and corpus.splits"
         )
-    rows = []
-    with path.open(encoding="utf-8", newline="") as file:
-        for number, row in enumerate(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE), 1):
-            if len(row) != len(COLUMNS):
-                raise ValueError(
-                    f"{path}:{number}: expected {len(COLUMNS)} fields separated by tabs, "
-                    f"got {len(row)}"
-                )
-            if not row[0].isdigit():
-                raise ValueError(f"{path}:{number}: id: expected a number, got {row[0]!r}")
-            rows.append(row)
+    instead = instead_of_content(path)
+    if instead:
+        raise ValueError(f"{path}: expected sentences; it is {instead}")
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: expected text in UTF-8: {error}; fetch it again") from error
+    rows = [
+        _fields(line, f"{path}:{number}")
+        for number, line in enumerate(text.split("\n"), 1)
+        if line.strip()
+    ]
+    if not rows:
+        raise ValueError(f"{path}: expected sentences, got blank lines; fetch it again")
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    return frame.assign(id=frame["id"].astype("int64"))
+    return frame.astype({"id": "int64", "samples": "int64"})
+
+
+def _fields(line: str, where: str) -> list[str]:
+    # Split by hand: quotes mean nothing, and only a line feed ends a line.
+    fields = line.rstrip("\r").split("\t")
+    while len(fields) > len(COLUMNS) and not fields[-1].strip():  # tabs at the end
+        fields.pop()
+    if len(fields) != len(COLUMNS):
+        raise ValueError(
+            f"{where}: expected {len(COLUMNS)} fields separated by tabs, got {len(fields)}"
+        )
+    row = dict(zip(COLUMNS, fields, strict=True))
+    for name in ("id", "samples"):
+        if not (row[name].isascii() and row[name].isdecimal()):
+            raise ValueError(f"{where}: {name}: expected a number, got {row[name]!r}")
+    if row["file"] in ("", ".", "..") or "/" in row["file"] or "\\" in row["file"]:
+        raise ValueError(f"{where}: file: expected a plain file name, got {row['file']!r}")
+    return fields
 
 
 def join_cjk(text: str) -> str:
@@ -58,29 +81,46 @@ def join_cjk(text: str) -> str:
 
 
 def read_sentences(folder: Path, language: Language, splits: list[str]) -> pd.DataFrame:
-    """Every sentence of one language once: the first recording in the first split that has it.
+    """Every sentence of one language once: the first recording with text, split by split.
 
     Returns
     -------
     DataFrame
-        utterance (the sentence id), split, file, raw_transcription, text (normalised, CJK joined).
+        utterance (the sentence id), split, file, raw_transcription, text (normalised, CJK joined), and
+        recordings: every recording of that text as JSON, ``[{"split", "file", "n_samples"}, …]``, the
+        one of ``split`` and ``file`` first. A row of the same id with another text, or with none, is
+        not among them: nothing says that the sentence is spoken there.
     """
     parts = []
     for split in splits:
         part = read_split(folder / "data" / language.fleurs / f"{split}.tsv")
         parts.append(part.assign(split=split))
-    rows = pd.concat(parts).drop_duplicates("id")
-    empty = rows["transcription"].str.strip().eq("") | rows["raw_transcription"].str.strip().eq("")
-    if empty.any():
-        log.warning("%s: left out %d sentences without text", language.code, empty.sum())
-        rows = rows[~empty]
+    rows = pd.concat(parts, ignore_index=True)
+    rows["text"] = rows["transcription"].str.strip().map(join_cjk)
+    rows["raw_transcription"] = rows["raw_transcription"].str.strip()
+    n_sentences = rows["id"].nunique()
+    rows = rows[rows["text"].ne("") & rows["raw_transcription"].ne("")]
+    first = rows.drop_duplicates("id")
+    if len(first) < n_sentences:
+        log.warning(
+            "%s: left out %d sentences without text", language.code, n_sentences - len(first)
+        )
+    same = rows["text"] == rows["id"].map(first.set_index("id")["text"])
+    if not same.all():
+        log.warning("%s: left out %d recordings whose text is not that of the first one with their id",
+                    language.code, (~same).sum())  # fmt: skip
+    recordings: dict[int, list[dict]] = {}
+    for one in rows[same].drop_duplicates(["id", "split", "file"]).itertuples():
+        recording = {"split": one.split, "file": one.file, "n_samples": one.samples}
+        recordings.setdefault(one.id, []).append(recording)
     return pd.DataFrame(
         {
-            "utterance": rows["id"],
-            "split": rows["split"],
-            "file": rows["file"],
-            "raw_transcription": rows["raw_transcription"].str.strip(),
-            "text": rows["transcription"].str.strip().map(join_cjk),
+            "utterance": first["id"],
+            "split": first["split"],
+            "file": first["file"],
+            "raw_transcription": first["raw_transcription"],
+            "text": first["text"],
+            "recordings": [json.dumps(recordings[number]) for number in first["id"]],
         }
     ).reset_index(drop=True)
 
@@ -130,7 +170,8 @@ def choose_sentences(
         )
         raise ValueError(
             f"corpus.n_utterances: expected at most {len(sentences)}, the sentences of "
-            f"{language.code} in {', '.join(splits)}{among}, got {n_utterances}"
+            f"{language.code} in {', '.join(splits)}{among}, got {n_utterances}; ask for fewer, or draw "
+            "from more splits (corpus.splits)"
         )
     order = seeded_order(sentences["utterance"], seed).sort_values(kind="stable").index
     return sentences.loc[order].head(n_utterances).reset_index(drop=True)

@@ -6,6 +6,7 @@ another k ranks nothing again.
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from .left_out import read_left_out
 from .ranking import rank, use_threads
 from .store import NEURON_CHUNK, add_array, add_neurons, commit, fresh_folder, open_store
 
@@ -86,7 +88,10 @@ class Condition:
 
 
 def open_condition(
-    stores: dict[str, Path], include_step_invariant: bool, min_valid: int = 2
+    stores: dict[str, Path],
+    include_step_invariant: bool,
+    left_out: Path | Sequence[Path] | None = None,
+    min_valid: int = 2,
 ) -> Condition:
     """Open one condition's stores.
 
@@ -96,6 +101,8 @@ def open_condition(
         Language to store.
     include_step_invariant : bool
         Whether cross-attention keys and values take part (D4).
+    left_out : path, optional
+        ``tables/speech_quality.csv``: utterances that it leaves out count as not valid.
     min_valid : int
         Valid utterances that every language needs.
 
@@ -121,11 +128,18 @@ def open_condition(
         one["valid"].to_numpy() if "valid" in one else np.ones(one.sizes["utterance"], dtype=bool)
         for one in data
     ]
+    skipped = read_left_out(left_out)
+    valid = [
+        mask & ~np.isin(one["utterance"].to_numpy(), skipped.get(language, []))
+        for language, one, mask in zip(stores, data, valid, strict=True)
+    ]
     for language, path, mask in zip(stores, stores.values(), valid, strict=True):
         if mask.sum() < min_valid:
             raise ValueError(
                 f"{path}: {language} has {mask.sum()} valid utterances, expected at least "
-                f"{min_valid}: its sentences end before this step; drop the step or the language"
+                f"{min_valid}: its sentences end before this step, or {len(skipped.get(language, []))} "
+                "badly spoken ones are left out (tables/speech_quality.csv); drop the step or the "
+                "language, or mend its speech"
             )
     keep = np.ones(first.sizes["neuron"], dtype=bool)
     if not include_step_invariant:
@@ -134,7 +148,11 @@ def open_condition(
 
 
 def rank_condition(
-    stores: dict[str, Path], output: Path, include_step_invariant: bool, threads: int
+    stores: dict[str, Path],
+    output: Path,
+    include_step_invariant: bool,
+    threads: int,
+    left_out: Path | None = None,
 ) -> None:
     """Write one ranking.
 
@@ -146,9 +164,11 @@ def rank_condition(
         The ranking's ``zarr.json``.
     include_step_invariant : bool
     threads : int
+    left_out : path, optional
+        As in ``open_condition``.
     """
     use_threads(threads)
-    condition = open_condition(stores, include_step_invariant)
+    condition = open_condition(stores, include_step_invariant, left_out)
     shape = (len(stores), len(condition.columns))
     ap, median = np.empty(shape), np.empty(shape, dtype=np.float32)
     labels = condition.labels

@@ -1,91 +1,264 @@
 """Stage ``speech``: audio of every sentence of one language (D13).
 
-Audio is kept as 16-bit WAV at 16 kHz beside the table that lists it; the table is written last.
+Audio is kept as 16-bit WAV at 16 kHz beside the table that lists it; the table is written last. An
+utterance whose audio fails a check is made again, with another seed or from another recording. What
+was made is remembered (``takes.py``): an interrupted synthesis continues, a larger corpus keeps what
+it has, and other limits make only those again that they concern.
 """
 
+import importlib
+import json
 import logging
-import shutil
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import soundfile
 
-from .atomic import atomic_path, write_parquet
+from .atomic import write_parquet
+from .audio import SAMPLING_RATE_HZ, write_wav
+from .code_digest import code_digest
+from .engines import Engine, Request, Take
 from .languages import Language
 from .progress import progress
+from .speech_checks import Limits, Measures, measure, problem
+from .takes import Journal, file_digest, take_key
 
 log = logging.getLogger(__name__)
 
-SAMPLING_RATE_HZ = 16_000
-ENGINES = ("espeak",)
+# Settings that only give leave, or say where files lie on this machine.
+_NOT_HEARD = frozenset({"accept_cpml", "audio"})
+_CODES = ("espeak", "fleurs", "xtts")  # what engines call a language
+# What stands for audio that cannot be had, so that stores keep a row for every sentence.
+_PLACEHOLDER = np.zeros(SAMPLING_RATE_HZ, dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """One utterance to be spoken."""
+
+    request: Request
+    path: Path
+    first: int  # the attempt to begin with
 
 
 def synthesize_corpus(
     corpus: Path,
     language: Language,
     engine: str,
-    words_per_minute: int,
+    settings: dict[str, Any],
+    checks: dict[str, float],
+    first_attempts: dict[int, int],
+    seed: int,
     threads: int,
     output: Path,
 ) -> None:
     """Write ``speech/<language>.parquet`` and ``speech/<language>/<id>.wav``.
 
-    Columns: utterance, path (relative to the table), n_samples, seconds, peak, engine, voice.
+    Columns: utterance, path (relative to the table), attempt, available (how many attempts there
+    are; missing for any number), seed, origin, problem (empty if nothing is wrong), unusable (there
+    is no audio, one second of silence stands for it), engine, voice, and the measures of
+    ``speech_checks.Measures``.
 
     Parameters
     ----------
     corpus : path
         ``corpus/<language>.parquet``; the raw transcription is spoken.
     language : Language
-    engine : {"espeak"}
-    words_per_minute : int
-        eSpeak's speaking rate.
-    threads : int
-        Sentences spoken at a time.
+    engine : {"xtts", "recorded", "espeak"}
+    settings : dict
+        Of the engine; see its ``open_engine``.
+    checks : dict
+        Limits by name (``speech_checks.Limits``), and ``max_attempts``.
+    first_attempts : dict
+        Utterance to the attempt to begin with, where it is not the first (``resynthesise``). One
+        that the engine does not have is passed over.
+    seed, threads : int
     output : path
     """
-    if engine not in ENGINES:
-        raise ValueError(f"speech.engine: expected one of {', '.join(ENGINES)}, got {engine!r}")
-    if not language.espeak:
-        raise ValueError(
-            f"speech.engine: espeak does not speak {language.name} ({language.code}); "
-            "leave the language out or choose another engine"
-        )
-    # The real import is late: other engines do without the optional package.
-    from .espeak import synthesize
-
     sentences = pd.read_parquet(corpus)
     folder = output.parent / language.code
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
-    rows = []
-    waves = synthesize(sentences["raw_transcription"], language.espeak, words_per_minute, threads)
-    with progress(len(sentences), f"speech {language.code}") as bar:
-        for number, wave in zip(sentences["utterance"], waves, strict=True):
-            path = folder / f"{number}.wav"
-            write_wav(path, wave)
-            rows.append(
-                {
-                    "utterance": number,
-                    "path": f"{language.code}/{path.name}",
-                    "n_samples": len(wave),
-                    "seconds": len(wave) / SAMPLING_RATE_HZ,
-                    "peak": float(np.abs(wave).max()),
-                    "engine": engine,
-                    "voice": language.espeak,
-                }
-            )
-            bar.update()
-    write_parquet(pd.DataFrame(rows), output)
-    log.info(
-        "%s: %.0f s of speech by %s", language.code, sum(row["seconds"] for row in rows), engine
+    journal = Journal(folder / "takes.jsonl")
+    module = importlib.import_module(f".engines.{engine}", __package__)
+    speaker = module.open_engine(language, settings, seed, threads)
+    limits = Limits(**{name: checks[name] for name in Limits.__dataclass_fields__})
+    fixed = {
+        "engine": engine,
+        "settings": _heard(settings),
+        "language": {name: getattr(language, name) for name in _CODES},
+        "voice": speaker.voice,
+        "seed": seed,
+        "code": code_digest(f"engines.{engine}", "audio", "speech_checks"),
+    }
+    wanted = [
+        _wanted(_request(row), folder, first_attempts.get(row.utterance, 0), speaker)
+        for row in sentences.itertuples()
+    ]
+    with progress(len(wanted), f"speech {language.code}") as bar:
+        takes = _Speaking(speaker, journal, limits, checks["max_attempts"], fixed, bar).all(wanted)
+    rows = [
+        {
+            "path": f"{language.code}/{one.path.name}",
+            "engine": engine,
+            "voice": speaker.voice,
+            "available": speaker.n_attempts(one.request),
+        }
+        | {name: value for name, value in take.items() if name not in ("key", "fault", "sha256")}
+        for one, take in zip(wanted, takes, strict=True)
+    ]
+    _remove_others(folder, {one.path.name for one in wanted})
+    table = pd.DataFrame(rows)
+    types = {"seconds_per_character": "float64", "available": "Int64"}
+    write_parquet(table.astype(types), output)
+    log.info("%s: %.0f s of speech by %s, %d of %d utterances with a problem", language.code,
+             table["seconds"].sum(), engine, (table["problem"] != "").sum(), len(table))  # fmt: skip
+
+
+def _heard(settings: dict[str, Any]) -> dict[str, Any]:
+    heard = {key: one for key, one in settings.items() if key not in _NOT_HEARD}
+    if heard.get("digest"):  # a checkpoint is known by its content, wherever it lies
+        heard.pop("path", None)
+    return heard
+
+
+def _request(row) -> Request:
+    recordings = tuple(
+        (one["split"], one["file"], int(one["n_samples"])) for one in json.loads(row.recordings)
     )
+    return Request(int(row.utterance), row.raw_transcription, 0, recordings)
 
 
-def write_wav(path: Path, wave: np.ndarray) -> None:
-    """Write (n_samples,) float audio in [-1, 1] at 16 kHz as 16-bit PCM, atomically."""
-    samples = np.round(np.clip(wave, -1, 1) * 32767).astype(np.int16)
-    with atomic_path(path) as partial:
-        soundfile.write(partial, samples, SAMPLING_RATE_HZ, subtype="PCM_16")
+def _wanted(request: Request, folder: Path, first: int, engine: Engine) -> _Wanted:
+    available = engine.n_attempts(request)
+    if available is not None and first >= available:  # asked of another engine
+        first = 0
+    return _Wanted(request, folder / f"{request.utterance}.wav", first)
+
+
+class _Speaking:
+    """Rounds of takes, until each utterance has one that passes or has used up its attempts."""
+
+    def __init__(
+        self, engine: Engine, journal: Journal, limits: Limits, max_attempts: int, fixed: dict, bar
+    ):
+        self._engine = engine
+        self._journal = journal
+        self._limits = limits
+        self._max_attempts = max_attempts
+        self._fixed = fixed
+        self._bar = bar
+        self._fallback: dict[int, int] = {}  # utterance to the attempt that stays after all
+
+    def all(self, wanted: list[_Wanted]) -> list[dict[str, Any]]:
+        """The kept take of every utterance."""
+        kept: dict[int, dict[str, Any]] = {}
+        waiting = [(one, one.first) for one in wanted]
+        while waiting:
+            to_make, retry = [], []
+            for one, attempt in waiting:
+                take = self._known(one, attempt)
+                if take is None:
+                    to_make.append((one, attempt))
+                else:
+                    self._judge(one, take, kept, retry)
+            for one, take in self._make(to_make):
+                self._judge(one, take, kept, retry)
+            waiting = retry
+        return [kept[one.request.utterance] for one in wanted]
+
+    def _known(self, one: _Wanted, attempt: int) -> dict[str, Any] | None:
+        """A take of an earlier run: its audio must be there, unless it failed and is not the last.
+
+        One with a fault is none: a recording that was missing may be there by now.
+        """
+        take = self._journal.find(one.request.utterance, attempt, self._key(one))
+        if take is None or take["fault"]:
+            return None
+        final = not self._problem(take) or self._is_last(one, attempt)
+        return None if final and file_digest(one.path) != take["sha256"] else take
+
+    def _make(self, to_make: list[tuple[_Wanted, int]]):
+        requests = [
+            Request(one.request.utterance, one.request.text, attempt, one.request.recordings)
+            for one, attempt in to_make
+        ]
+        if not requests:
+            return
+        spoken = self._engine.speak(requests)
+        for (one, attempt), request, take in zip(to_make, requests, spoken, strict=True):
+            yield one, self._keep(one, attempt, request, take)
+
+    def _keep(self, one: _Wanted, attempt: int, request: Request, take: Take) -> dict[str, Any]:
+        finite = bool(np.isfinite(take.wave).all())
+        unusable = len(take.wave) == 0 or not finite
+        wave = _PLACEHOLDER if unusable else take.wave
+        # Measured before it is placed between -1 and 1: what lies beyond would be clipped.
+        measures = measure(wave, request.text)
+        write_wav(one.path, wave)
+        kept = {
+            "utterance": one.request.utterance,
+            "attempt": attempt,
+            "key": self._key(one),
+            "seed": take.seed,
+            "origin": take.origin,
+            "fault": take.fault or ("" if finite else "NaN or infinity in the audio"),
+            "unusable": unusable,
+            "sha256": file_digest(one.path),
+            **measures.as_dict(),
+        }
+        self._journal.add(kept)
+        return kept
+
+    def _judge(self, one: _Wanted, take: dict, kept: dict, retry: list) -> None:
+        wrong = self._problem(take)
+        number, attempt = take["utterance"], take["attempt"]
+        if wrong and not self._is_last(one, attempt):
+            log.info("utterance %d, attempt %d: %s", number, attempt, wrong)
+            retry.append((one, attempt + 1))
+            return
+        if take["unusable"] and number not in self._fallback:
+            earlier = self._first_usable(one, attempt)
+            if earlier is not None:  # any audio is better than none
+                self._fallback[number] = earlier
+                retry.append((one, earlier))
+                return
+        if wrong:
+            log.warning("utterance %d, attempt %d, the last: %s", number, attempt, wrong)
+        kept[number] = take | {"problem": wrong}
+        self._bar.update()
+
+    def _first_usable(self, one: _Wanted, before: int) -> int | None:
+        for attempt in range(one.first, before):
+            take = self._journal.find(one.request.utterance, attempt, self._key(one))
+            if take is not None and not take["unusable"]:
+                return attempt
+        return None
+
+    def _is_last(self, one: _Wanted, attempt: int) -> bool:
+        return attempt == self._fallback.get(one.request.utterance, self._end(one) - 1)
+
+    def _problem(self, take: dict[str, Any]) -> str:
+        if take["fault"]:
+            return take["fault"]
+        values = {name: take[name] for name in Measures.__dataclass_fields__}
+        if values["seconds_per_character"] is None:
+            values["seconds_per_character"] = float("nan")
+        return problem(Measures(**values), self._limits)
+
+    def _end(self, one: _Wanted) -> int:
+        """The attempt after the last one."""
+        available = self._engine.n_attempts(one.request)
+        end = one.first + self._max_attempts
+        return max(one.first + 1, end if available is None else min(end, available))
+
+    def _key(self, one: _Wanted) -> str:
+        recordings = one.request.recordings if self._fixed["engine"] == "recorded" else ()
+        return take_key(text=one.request.text, recordings=recordings, **self._fixed)
+
+
+def _remove_others(folder: Path, names: set[str]) -> None:
+    """Audio of sentences that are no longer in the corpus, and what a killed writer left."""
+    for path in folder.glob("*.wav"):
+        if path.name not in names:
+            path.unlink()

@@ -4,13 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from rapidfuzz.distance import Levenshtein
 
 from . import outcomes as measures
 from .atomic import write_csv
 from .corpus import read_sentences
 from .languages import load_languages
+from .left_out import read_left_out
 from .resampling import draw_counts, percentile_interval
+from .scoring import character_edits
 from .store import open_store
 from .tasks import TRANSLATIONS
 
@@ -23,10 +24,14 @@ def summarize_steering(
     min_source_rate: float,
     degenerate_tokens: int,
     folder: Path,
+    left_out: Path | None = None,
 ) -> None:
-    """Write ``steering/*.csv``: control rates, effects, effect ratios, probabilities, quality."""
+    """Write ``steering/*.csv``: control rates, effects, effect ratios, probabilities, quality.
+
+    Outputs of sentences that ``left_out`` (``tables/speech_quality.csv``) leaves out do not count.
+    """
     languages = load_languages()
-    outcomes = measures.gather(steered, unsteered)
+    outcomes = measures.without(measures.gather(steered, unsteered), read_left_out(left_out))
     draws = measures.Draws(outcomes, n_resamples, seed)
     rated = measures.rate_draws(outcomes, languages, draws)
     tables = {
@@ -41,15 +46,23 @@ def summarize_steering(
         write_csv(table, folder / f"{name}.csv")
 
 
-def count_valid(stores: dict[tuple[str, str, int], Path], output: Path) -> None:
-    """Write ``comparison/valid_counts.csv``: valid utterances by task, language and step (D3)."""
+def count_valid(
+    stores: dict[tuple[str, str, int], Path], output: Path, left_out: Path | None = None
+) -> None:
+    """Write ``comparison/valid_counts.csv``: valid utterances by task, language and step (D3).
+
+    ``n_left_out`` are those that ``tables/speech_quality.csv`` leaves out; ``n_valid`` is without them.
+    """
+    skipped = read_left_out(left_out)
     rows = []
     for (task, language, step), path in stores.items():
-        valid = open_store(path)["valid"].to_numpy()
+        store = open_store(path)
+        out = np.isin(store["utterance"].to_numpy(), skipped.get(language, []))
+        valid = store["valid"].to_numpy() & ~out
         rows.append(
             {
-                "task": task, "language": language, "step": step,
-                "n_utterances": len(valid), "n_valid": int(valid.sum()),
+                "task": task, "language": language, "step": step, "n_utterances": len(valid),
+                "n_left_out": int(out.sum()), "n_valid": int(valid.sum()),
             }
         )  # fmt: skip
     write_csv(pd.DataFrame(rows), output)
@@ -64,11 +77,14 @@ def score_decoding(
     n_resamples: int,
     seed: int,
     output: Path,
+    left_out: Path | None = None,
 ) -> None:
     """Write ``tables/recognition.csv``: exact match and character error rate, with intervals.
 
-    Translations are scored against the same sentence in the output language, where FLEURS has it.
+    Both on text without case and punctuation (``scoring.plain_text``). Translations are scored
+    against the same sentence in the output language, where FLEURS has it.
     """
+    skipped = read_left_out(left_out)
     target = read_sentences(folder, load_languages()[output_language], splits)
     translated = target.set_index("utterance")["text"]
     rows = []
@@ -77,18 +93,25 @@ def score_decoding(
         references = translated if task in TRANSLATIONS else own
         decoded = pd.read_parquet(path).set_index("utterance")["text"]
         both = pd.DataFrame({"text": decoded, "reference": references.reindex(decoded.index)})
-        both = both.dropna()
-        edits = [
-            Levenshtein.distance(reference, text)
-            for reference, text in zip(both["reference"], both["text"], strict=True)
-        ]
+        both = both.drop(index=skipped.get(language, []), errors="ignore").dropna()
+        edits, lengths = (
+            np.array(
+                [
+                    character_edits(*pair)
+                    for pair in zip(both["reference"], both["text"], strict=True)
+                ],
+                dtype=float,
+            )
+            .reshape(-1, 2)
+            .T
+        )
         # Per sentence: exact or not, edits, characters of the reference, one.
         values = np.array(
             [
-                both["text"] == both["reference"],
+                edits == 0,
                 edits,
-                both["reference"].str.len(),
-                [1] * len(both),
+                lengths,
+                np.ones(len(both)),
             ],
             dtype=float,
         ).T

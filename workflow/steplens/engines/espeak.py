@@ -10,13 +10,16 @@ a process of its own, forked (in a few milliseconds) from one that has never spo
 
 import ctypes
 import multiprocessing
-from collections.abc import Iterable, Iterator
-from fractions import Fraction
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.signal import resample_poly
 
-SAMPLING_RATE_HZ = 16_000
+from ..audio import resample
+from . import Request, Take
+
+if TYPE_CHECKING:
+    from ..languages import Language
 
 # Constants of espeak-ng's speak_lib.h.
 _AUDIO_OUTPUT_SYNCHRONOUS = 2
@@ -30,10 +33,49 @@ _CALLBACK = ctypes.CFUNCTYPE(
 )
 
 
+def open_engine(
+    language: "Language", settings: dict[str, Any], seed: int, threads: int
+) -> "Espeak":
+    """One language's voice of eSpeak NG.
+
+    Parameters
+    ----------
+    language : Language
+    settings : dict
+        ``words_per_minute``.
+    seed : int
+        Not used: eSpeak NG draws nothing.
+    threads : int
+        Sentences spoken at a time.
+    """
+    return Espeak(language.espeak, settings["words_per_minute"], threads)
+
+
+class Espeak:
+    """Speaks one language, each sentence always alike."""
+
+    def __init__(self, voice: str, words_per_minute: int, threads: int):
+        self.voice = voice
+        self._words_per_minute = words_per_minute
+        self._threads = threads
+
+    def n_attempts(self, request: Request) -> int:
+        """One: there is nothing to be drawn again."""
+        return 1
+
+    def speak(self, requests: Sequence[Request]) -> Iterator[Take]:
+        """Yield one take a request."""
+        texts = [request.text for request in requests]
+        for wave in synthesize(texts, self.voice, self._words_per_minute, self._threads):
+            yield Take(wave, fault="" if len(wave) else "eSpeak NG gave no audio")
+
+
 def synthesize(
     texts: Iterable[str], voice: str, words_per_minute: int = 175, threads: int = 1
 ) -> Iterator[np.ndarray]:
     """Speak each text: yields (n_samples,) float32 at 16 kHz, in [-1, 1], in the order of ``texts``.
+
+    A text that gives no audio yields an empty array.
 
     Parameters
     ----------
@@ -53,7 +95,7 @@ def synthesize(
     ValueError
         eSpeak NG has no such voice.
     RuntimeError
-        A text gave no audio.
+        The library could not be initialised.
     """
     try:
         import espeakng_loader
@@ -93,7 +135,6 @@ def _speak_once(task: tuple[str, str, str, int, str]) -> np.ndarray:
     )
     library.espeak_Synchronize()
     if status != _OK or not samples:
-        raise RuntimeError(f"eSpeak NG (voice {voice!r}) gave no audio for {text!r}")
+        return np.zeros(0, dtype=np.float32)
     wave = np.concatenate(samples).astype(np.float32) / 32768.0
-    ratio = Fraction(SAMPLING_RATE_HZ, native_hz)
-    return resample_poly(wave, ratio.numerator, ratio.denominator).astype(np.float32)
+    return resample(wave, native_hz)

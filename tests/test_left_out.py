@@ -1,0 +1,167 @@
+"""What ``tables/speech_quality.csv`` leaves out has no part in any statistic, of speech or of text."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from fleurs_files import LANGUAGES, line, write_split
+from test_rankings import NEURONS, write_store
+
+from steplens import outcomes
+from steplens.atomic import write_csv, write_parquet
+from steplens.comparing import compare_overlap, compare_sensitivity, compare_spearman
+from steplens.rankings import open_condition, open_ranking, rank_condition
+from steplens.summarizing import count_valid, score_decoding
+
+SIZES = {"deu": 9, "fra": 7, "jpn": 11}
+LEFT_OUT = {"deu": [2, 5], "jpn": [0, 10]}
+
+
+def write_left_out(path, left_out):
+    """A row an utterance; those of ``left_out`` are left out."""
+    rows = [
+        {"language": language, "utterance": number, "left_out": number in left_out.get(language, [])}
+        for language, size in SIZES.items() for number in range(size)
+    ]  # fmt: skip
+    write_csv(pd.DataFrame(rows), path)
+    return path
+
+
+def activations(seed, left_out_value=0.0):
+    """Rows that are left out hold a value of their own."""
+    generator = np.random.default_rng(seed)
+    found = {}
+    for language, size in SIZES.items():
+        found[language] = generator.normal(size=(size, len(NEURONS))).astype("f2")
+        found[language][LEFT_OUT.get(language, [])] += left_out_value
+    return found
+
+
+def write_stores(folder, of_language, valid=None):
+    return {
+        language: write_store(folder / f"{language}.zarr", rows, valid and valid[language])
+        for language, rows in of_language.items()
+    }
+
+
+def kept(language):
+    return np.setdiff1d(np.arange(SIZES[language]), LEFT_OUT.get(language, []))
+
+
+def ranked(stores, folder, left_out=None):
+    mark = folder / "ranking.zarr" / "zarr.json"
+    rank_condition(stores, mark, True, threads=1, left_out=left_out)
+    return mark
+
+
+def test_a_ranking_is_that_of_stores_without_the_utterances(tmp_path):
+    """AP, medians and counts, to the bit."""
+    everything = activations(1)
+    valid = {language: np.arange(size) % 4 != 1 for language, size in SIZES.items()}
+    table = write_left_out(tmp_path / "quality.csv", LEFT_OUT)
+    stores = write_stores(tmp_path / "all", everything, valid)
+    found = open_ranking(ranked(stores, tmp_path / "all", table))
+    stores = write_stores(
+        tmp_path / "some",
+        {language: rows[kept(language)] for language, rows in everything.items()},
+        {language: mask[kept(language)] for language, mask in valid.items()},
+    )
+    expected = open_ranking(ranked(stores, tmp_path / "some"))
+    np.testing.assert_array_equal(found.ap, expected.ap)
+    np.testing.assert_array_equal(found.median, expected.median)
+    assert found.n_valid.tolist() == expected.n_valid.tolist()
+
+
+def test_without_a_table_everything_counts(tmp_path):
+    stores = write_stores(tmp_path, activations(1))
+    assert [mask.sum() for mask in open_condition(stores, True).valid] == list(SIZES.values())
+
+
+def test_too_few_utterances_that_are_left_is_an_error_that_says_so(tmp_path):
+    stores = write_stores(tmp_path, activations(1))
+    table = write_left_out(tmp_path / "quality.csv", {"fra": [0, 1, 2, 3, 4, 6]})
+    message = r"fra has 1 valid .* 6 badly spoken ones are left out \(tables/speech_quality.csv\)"
+    with pytest.raises(ValueError, match=message):
+        open_condition(stores, True, table)
+
+
+def test_activations_of_the_utterances_change_no_comparison(tmp_path):
+    """Neither estimates nor intervals, to the byte; and without the table they do."""
+    table = write_left_out(tmp_path / "quality.csv", LEFT_OUT)
+
+    def written(value, left_out):
+        folder = tmp_path / f"{value} {left_out is None}"
+        shared = {"step": 1, "include_step_invariant": True, "n_resamples": 10, "seed": 1}
+        for seed, modality in enumerate(("speech", "text")):
+            stores = write_stores(folder / modality, activations(seed, value))
+            shared[f"stores_{modality}"] = stores
+            shared[f"ranking_{modality}"] = ranked(stores, folder / modality, table)
+        shared |= {"threads": 1, "left_out": left_out}
+        files = [folder / f"{number}.csv" for number in range(5)]
+        compare_overlap(**shared, k=20, overlap_csv=files[0], summary_csv=files[1])
+        compare_spearman(**shared, spearman_csv=files[2], summary_csv=files[3])
+        compare_sensitivity(**shared, ks=[5, 20], output=files[4])
+        return [path.read_bytes() for path in files]
+
+    found = written(0.0, table)
+    assert written(50.0, table) == found
+    different = [one != other for one, other in zip(written(50.0, None), found, strict=True)]
+    assert different == [False, True, False, True, True]  # the matrices are of the rankings alone
+
+
+def test_counts_of_valid_utterances_are_without_them(tmp_path):
+    """Left out and not valid counts once, as left out."""
+    valid = {language: np.arange(size) >= 3 for language, size in SIZES.items()}
+    stores = write_stores(tmp_path, activations(1), valid)
+    table = write_left_out(tmp_path / "quality.csv", LEFT_OUT)
+    keyed = {("s2t", language, 6): path for language, path in stores.items()}
+    count_valid(keyed, tmp_path / "counts.csv", table)
+    found = pd.read_csv(tmp_path / "counts.csv").set_index("language")
+    assert found["n_utterances"].to_dict() == SIZES
+    assert found["n_left_out"].to_dict() == {"deu": 2, "fra": 0, "jpn": 2}
+    assert found["n_valid"].to_dict() == {"deu": 5, "fra": 4, "jpn": 7}
+
+
+@pytest.mark.parametrize("task", ["s2t", "t2t", "asr", "tr"])
+def test_recognition_is_scored_without_them(tmp_path, task):
+    """In text as in speech: of three sentences the one that is wrong is left out."""
+    lines = [
+        line(number, text=f"satz {word}") for number, word in enumerate(["eins", "zwei", "drei"])
+    ]
+    for language in ("deu", "eng"):
+        write_split(tmp_path, LANGUAGES[language], "test", lines)
+    sentences = pd.DataFrame(
+        {"utterance": [0, 1, 2], "text": ["satz eins", "satz zwei", "satz drei"]}
+    )
+    write_parquet(sentences, tmp_path / "corpus.parquet")
+    write_parquet(
+        sentences.assign(text=["Satz eins.", "satz zwei", "etwas ganz anderes"]),
+        tmp_path / "d.parquet",
+    )
+
+    def score(left_out):
+        score_decoding(
+            {"deu": tmp_path / "corpus.parquet"}, {(task, "deu"): tmp_path / "d.parquet"}, tmp_path,
+            ["test"], "eng", 10, 1, tmp_path / "scores.csv", left_out,
+        )  # fmt: skip
+        return pd.read_csv(tmp_path / "scores.csv").iloc[0]
+
+    everything = score(None)
+    assert everything["n"] == 3
+    assert everything["cer"] > 0.3
+    found = score(write_left_out(tmp_path / "quality.csv", {"deu": [2], "fra": [0, 1, 2]}))
+    assert (found["n"], found["cer"], found["exact_match"]) == (2, 0, 1)
+
+
+def test_steered_outputs_of_the_sentences_are_left_out_of_their_source_language_only():
+    frame = pd.DataFrame(
+        [
+            {"source": source, "target": target, "utterance": utterance, "control": control}
+            for source, target in (("deu", "jpn"), ("jpn", "deu"), ("fra", "jpn"))
+            for control in ("unsteered", "steered") for utterance in (0, 2, 5)
+        ]
+    )  # fmt: skip
+    found = outcomes.without(frame, {code: np.array(ids) for code, ids in LEFT_OUT.items()})
+    numbers = found.groupby("source")["utterance"].agg(list).to_dict()
+    assert numbers == {"deu": [0, 0], "fra": [0, 2, 5] * 2, "jpn": [2, 5] * 2}
+    assert found.index.tolist() == list(range(len(found)))
+    pd.testing.assert_frame_equal(outcomes.without(frame, {}), frame)

@@ -1,0 +1,108 @@
+# In: names and revisions on the Hugging Face hub. Out: FLEURS's files and a list of each model's, under
+# resources/fetched/. With local folders in the config, nothing. These rules run where Snakemake runs.
+
+from steplens.xtts_files import FILES as XTTS_FILES
+
+
+localrules:
+    fetch,
+    fetch_model,
+    fetch_xtts,
+
+
+rule fetch:
+    """Everything that this configuration needs from the network, and no job that computes."""
+    input:
+        [split_file(FLEURS, one, split) for one in FLEURS_LANGUAGES for split in SPLITS],
+        [archive_file(FLEURS, one, split) for one in RECORDED_LANGUAGES for split in SPLITS],
+        MODEL_FETCHED,
+        XTTS_FETCHED if "xtts" in CONFIG.engines_in_use else [],
+
+
+# A copy of what was fetched, given as a local folder, is no output of these rules.
+if is_hub_name(CONFIG.corpus.path):
+
+    localrules:
+        fetch_sentences,
+        fetch_recordings,
+
+    rule fetch_sentences:
+        """The sentences of one language and split."""
+        message:
+            "fetch: sentences {wildcards.fleurs}, {wildcards.split}"
+        output:
+            FETCHED_FLEURS / "data" / "{fleurs}" / "{split}.tsv",
+        log:
+            log_of("fetch/{fleurs}-{split}"),
+        conda:
+            ENVS / "analysis.yaml"
+        params:
+            what="fetch_sentences",
+            repository=CONFIG.corpus.path,
+            revision=CONFIG.corpus.revision,
+            options=lambda wildcards: {
+                "name": f"data/{wildcards.fleurs}/{wildcards.split}.tsv",
+            },
+        script:
+            "../scripts/fetch.py"
+
+    rule fetch_recordings:
+        """The recordings of one language and split."""
+        message:
+            "fetch: recordings {wildcards.fleurs}, {wildcards.split}"
+        output:
+            FETCHED_FLEURS / "data" / "{fleurs}" / "audio" / "{split}.tar.gz",
+        log:
+            log_of("fetch/{fleurs}-{split}-audio"),
+        conda:
+            ENVS / "analysis.yaml"
+        params:
+            what="fetch_recordings",
+            repository=CONFIG.corpus.path,
+            revision=CONFIG.corpus.revision,
+            options=lambda wildcards: {
+                "name": f"data/{wildcards.fleurs}/audio/{wildcards.split}.tar.gz",
+            },
+        script:
+            "../scripts/fetch.py"
+
+
+rule fetch_model:
+    """The checkpoint under study, into the hub's cache."""
+    message:
+        "fetch: {CONFIG.model.path}"
+    output:
+        fetched_list(CONFIG.model.path, CONFIG.model.revision),
+    log:
+        log_of("fetch/model"),
+    conda:
+        ENVS / "analysis.yaml"
+    params:
+        what="fetch_model",
+        repository=CONFIG.model.path,
+        revision=CONFIG.model.revision,
+        options={
+            "wanted": ["*.json", "*.model", "*.safetensors"],
+            "required": ["config.json", "*.safetensors"],
+        },
+    script:
+        "../scripts/fetch.py"
+
+
+rule fetch_xtts:
+    """The checkpoint of XTTS v2, into the hub's cache; only once its licence is accepted."""
+    message:
+        "fetch: {CONFIG.speech.xtts.path}"
+    output:
+        fetched_list(CONFIG.speech.xtts.path, CONFIG.speech.xtts.revision),
+    log:
+        log_of("fetch/xtts"),
+    conda:
+        ENVS / "analysis.yaml"
+    params:
+        what="fetch_model",
+        repository=CONFIG.speech.xtts.path,
+        revision=CONFIG.speech.xtts.revision,
+        options={"suffixes": ["config.json", "vocab.json", "speakers_xtts.pth", "model.pth"]},
+    script:
+        "../scripts/fetch.py"

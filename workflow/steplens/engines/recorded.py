@@ -1,0 +1,152 @@
+"""FLEURS's own recordings (D13, engine ``recorded``): natural speech of many speakers.
+
+Audio is published as ``data/<code>/audio/<split>.tar.gz`` with members ``<split>/<file>``; a folder
+``data/<code>/audio/<split>/`` with the files themselves serves as well. Members are read by their
+name and never unpacked to disk. An utterance may have several recordings: attempt n takes the n-th.
+"""
+
+import logging
+import lzma
+import tarfile
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..audio import read_recording, resample
+from ..file_heads import instead_of_content
+from . import Request, Take
+
+if TYPE_CHECKING:
+    from ..languages import Language
+
+log = logging.getLogger(__name__)
+
+_TELLING = 5  # so many recordings that are not there, and not one that is, are no accident
+
+
+def open_engine(
+    language: "Language", settings: dict[str, Any], seed: int, threads: int
+) -> "Recorded":
+    """The recordings of one language.
+
+    Parameters
+    ----------
+    language : Language
+    settings : dict
+        ``audio``: split name to its archive or folder.
+    seed, threads : int
+        Not used.
+    """
+    return Recorded(language, {split: Path(path) for split, path in settings["audio"].items()})
+
+
+class Recorded:
+    """Recordings by (split, file)."""
+
+    voice = "FLEURS speakers"
+
+    def __init__(self, language: "Language", audio: dict[str, Path]):
+        for split, path in audio.items():
+            if not path.exists():
+                raise FileNotFoundError(
+                    f"{path}: expected the recordings of {language.name} ({language.code}), split "
+                    f"{split}: an archive as FLEURS publishes it, or a folder with its files"
+                )
+        self._audio = audio
+        self._language = language
+        self._known: set[str] = set()  # splits whose source gave a recording
+
+    def n_attempts(self, request: Request) -> int:
+        """As many as the sentence has recordings."""
+        return len(request.recordings)
+
+    def speak(self, requests: Sequence[Request]) -> Iterator[Take]:
+        """Yield one recording a request; every archive is read through once.
+
+        Raises
+        ------
+        ValueError
+            An archive cannot be read to the end, or holds none of several recordings: it is another.
+        """
+        wanted = [request.recordings[request.attempt] for request in requests]
+        found = {}
+        for split in dict.fromkeys(split for split, _, _ in wanted):
+            names = {name for other, name, _ in wanted if other == split}
+            files = self._files(split, names)
+            missing = sorted(names - set(files))
+            if missing:
+                log.warning("%s: %d recordings are not there, the first %s", self._audio[split],
+                            len(missing), missing[0])  # fmt: skip
+            found |= {(split, name): data for name, data in files.items()}
+        for split, name, n_samples in wanted:
+            yield _take(found.get((split, name)), f"{split}/{name}", n_samples)
+
+    def _files(self, split: str, names: set[str]) -> dict[str, bytes]:
+        source = self._audio[split]
+        read = _files_of_folder if source.is_dir() else _files_of_archive
+        files = read(source, names)
+        if files:
+            self._known.add(split)
+        elif len(names) >= _TELLING and split not in self._known:
+            raise ValueError(
+                f"{source}: expected recordings of {self._language.name} ({self._language.code}) such as "
+                f"{min(names)}, found none of {len(names)}; are they of another language or split?"
+            )
+        return files
+
+
+def _files_of_folder(source: Path, names: set[str]) -> dict[str, bytes]:
+    return {name: (source / name).read_bytes() for name in names if (source / name).is_file()}
+
+
+def _files_of_archive(source: Path, names: set[str]) -> dict[str, bytes]:
+    """The wanted files as bytes by name; nothing is written, and no link followed."""
+    found: dict[str, bytes] = {}
+    try:
+        with tarfile.open(source, "r:*") as archive:
+            for member in archive:
+                *folders, name = member.name.split("/")
+                if name not in names or name in found or not member.isfile():
+                    continue
+                if member.name.startswith("/") or ".." in folders:
+                    log.warning("%s: passed over %s", source, member.name)
+                    continue
+                found[name] = archive.extractfile(member).read()
+            # To the end, where the checksum stands: tarfile itself takes damage for the end.
+            while archive.fileobj.read(1 << 20):
+                pass
+    except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
+        instead = instead_of_content(source)
+        why = (
+            f"it is {instead}"
+            if instead
+            else f"it cannot be read to the end ({_first_line(error)})"
+        )
+        raise ValueError(
+            f"{source}: expected an archive of recordings, but {why}; fetch it again"
+        ) from error
+    return found
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def _take(data: bytes | None, origin: str, n_samples: int) -> Take:
+    nothing = np.zeros(0, dtype=np.float32)
+    if data is None:
+        return Take(nothing, origin=origin, fault=f"recording {origin} is missing")
+    try:
+        wave, rate = read_recording(data)
+    except ValueError as error:
+        # libsndfile's own words: the whole message has an address in memory, other in every run.
+        words = getattr(error.__cause__, "error_string", None)
+        why = f"cannot be decoded: {words}" if words else str(error)
+        return Take(nothing, origin=origin, fault=f"recording {origin} {why}")
+    fault = ""
+    if len(wave) < n_samples:
+        fault = f"recording {origin} is truncated: {len(wave)} of {n_samples} samples"
+    return Take(resample(wave, rate), origin=origin, fault=fault)

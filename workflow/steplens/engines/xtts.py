@@ -1,0 +1,189 @@
+"""Coqui XTTS v2 (D13, engine ``xtts``): one named speaker for all languages, through ``coqui-tts``.
+
+XTTS samples, so every part of every utterance has a seed of its own, drawn from the run's seed, the
+language, the sentence id, the attempt and the part. Text is split where it is longer than XTTS speaks
+well (``char_limits`` of its tokenizer) or can speak at all (its text positions).
+"""
+
+import difflib
+import hashlib
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from TTS.tts.configs.xtts_config import XttsConfig
+from TTS.tts.models import xtts as library
+
+from ..audio import resample
+from ..errors import ConfigError
+from ..hub import hub_file, is_hub_name
+from ..text_splitting import split_text
+from ..xtts_files import CPML, FILES, check_xtts
+from . import Request, Take
+
+if TYPE_CHECKING:
+    from ..languages import Language
+
+log = logging.getLogger(__name__)
+
+
+class _Checkpoint(library.Xtts):
+    """Xtts as published, read without being written to.
+
+    coqui-tts rewrites a checkpoint of the first form in place when it loads it: several jobs would
+    do so at once, in a cache that may be shared or read-only.
+    """
+
+    def _load_checkpoint(self, model_path: Path) -> dict:
+        with library._legacy_safe_globals():
+            checkpoint = torch.load(model_path, map_location="cpu", weights_only=True)
+        return checkpoint["model"]
+
+
+def checkpoint_files(path: str, revision: str | None) -> dict[str, Path]:
+    """The files of an XTTS checkpoint, from a folder or the hub, by name.
+
+    Raises
+    ------
+    ConfigError
+        A folder lacks one.
+    HubError
+        The hub cannot give one.
+    """
+    check_xtts(path)
+    if is_hub_name(path):
+        return {name: hub_file(path, name, revision) for name in FILES}
+    return {name: Path(path) / name for name in FILES}
+
+
+def open_engine(
+    language: "Language", settings: dict[str, Any], seed: int, threads: int
+) -> "XttsEngine":
+    """XTTS v2 for one language.
+
+    Parameters
+    ----------
+    language : Language
+    settings : dict
+        As ``speech.xtts`` of the configuration.
+    seed : int
+        The run's seed.
+    threads : int
+        Not used: torch takes those of the job.
+
+    Raises
+    ------
+    ValueError
+        The licence is not accepted, or the checkpoint lacks the language or the speaker.
+    """
+    if not settings["accept_cpml"]:
+        raise ConfigError(CPML)
+    files = checkpoint_files(settings["path"], settings["revision"])
+    config = XttsConfig()
+    config.load_json(str(files["config.json"]))
+    if language.xtts not in config.languages:
+        raise ValueError(
+            f"speech.xtts.path: {settings['path']} speaks {', '.join(config.languages)}, "
+            f"not {language.xtts or 'an unnamed language'} ({language.name})"
+        )
+    model = _Checkpoint(config)
+    model.load_checkpoint(
+        config,
+        checkpoint_path=str(files["model.pth"]),
+        vocab_path=str(files["vocab.json"]),
+        speaker_file_path=str(files["speakers_xtts.pth"]),
+        eval=True,
+    )
+    device = settings["device"]
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    elif device == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            "speech.xtts.device: got 'cuda', but torch sees no GPU; use 'auto' or 'cpu'"
+        )
+    return XttsEngine(model.to(device), language, settings["speaker"], seed)
+
+
+class XttsEngine:
+    """Speaks one language with one speaker.
+
+    Parameters
+    ----------
+    model : Xtts
+        Loaded, on its device.
+    language : Language
+    speaker : str
+    seed : int
+        The run's.
+    """
+
+    def __init__(self, model: library.Xtts, language: "Language", speaker: str, seed: int):
+        speakers = model.speaker_manager.speakers
+        if speaker not in speakers:
+            close = difflib.get_close_matches(speaker, speakers, n=3, cutoff=0.3)
+            raise ValueError(
+                f"speech.xtts.speaker: expected one of the checkpoint's {len(speakers)} speakers, got "
+                f"{speaker!r}; close: {', '.join(close) or ', '.join(list(speakers)[:5])}"
+            )
+        self.voice = speaker
+        self._model = model
+        self._language = language.xtts
+        self._seed = f"{seed} {language.code}"
+        latent, embedding = speakers[speaker].values()
+        self._voice = {
+            "gpt_cond_latent": latent.to(model.device),
+            "speaker_embedding": embedding.to(model.device),
+        }
+        names = ("temperature", "length_penalty", "repetition_penalty", "top_k", "top_p")
+        self._sampling = {name: getattr(model.config, name) for name in names}
+        self._max_characters = model.tokenizer.char_limits[self._language.split("-")[0]]
+        self._max_tokens = model.args.gpt_max_text_tokens
+        self._rate_hz = model.args.output_sample_rate
+
+    def n_attempts(self, request: Request) -> None:
+        """Any number: every attempt has another seed."""
+        return None
+
+    def parts(self, text: str) -> list[str]:
+        """A text as XTTS is given it: within its limits of characters and of text tokens."""
+        return split_text(text, self._fits)
+
+    def _fits(self, part: str) -> bool:
+        if len(part) > self._max_characters:
+            return False
+        n_tokens = len(self._model.tokenizer.encode(part.lower(), lang=self._language))
+        return n_tokens < self._max_tokens
+
+    def seed_of(self, request: Request, part: int) -> int:
+        """The seed of one part: 63 bits out of what identifies it, and nothing else."""
+        name = f"{self._seed} {request.utterance} {request.attempt} {part}"
+        return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1
+
+    def speak(self, requests: Sequence[Request]) -> Iterator[Take]:
+        """Yield one take a request."""
+        for request in requests:
+            parts = self.parts(request.text)
+            waves = []
+            for number, part in enumerate(parts):
+                torch.manual_seed(self.seed_of(request, number))
+                spoken = self._model.inference(
+                    part,
+                    self._language,
+                    **self._voice,
+                    **self._sampling,
+                    enable_text_splitting=False,
+                )
+                waves.append(np.atleast_1d(spoken["wav"]))
+            wave = np.concatenate(waves).astype(np.float32)
+            fault = ""
+            if not np.isfinite(wave).all():
+                fault, wave = "NaN or infinity in the audio", np.zeros(0, dtype=np.float32)
+            yield Take(
+                resample(wave, self._rate_hz),
+                seed=self.seed_of(request, 0),
+                origin=f"{len(parts)} part{'s' * (len(parts) > 1)}",
+                fault=fault,
+            )

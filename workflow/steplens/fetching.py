@@ -1,0 +1,78 @@
+"""Stage ``fetch``: what comes from the Hugging Face hub, at pinned revisions.
+
+Everything passes through the hub's own cache (``HF_HOME``). ``snakemake fetch`` gets all that a
+configuration needs, so that the jobs after it need no network.
+"""
+
+import json
+import logging
+import os
+import shutil
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from .atomic import atomic_path
+from .hub import HubError, hub_file, hub_files
+
+log = logging.getLogger(__name__)
+
+CORPUS_LICENCE = "FLEURS is published under CC-BY 4.0."
+
+
+def fetch_sentences(repository: str, revision: str, name: str, output: Path) -> None:
+    """Copy one TSV of FLEURS out of the cache: up to some megabytes."""
+    source = hub_file(repository, name, revision, "dataset")
+    with atomic_path(output) as partial:
+        shutil.copyfile(source, partial)
+    log.info("%s %s. %s", repository, name, CORPUS_LICENCE)
+
+
+def fetch_recordings(repository: str, revision: str, name: str, output: Path) -> None:
+    """Link to one archive of FLEURS in the cache: up to some gigabytes, not copied."""
+    source = hub_file(repository, name, revision, "dataset").resolve()
+    with atomic_path(output) as partial:
+        os.symlink(source, partial)
+    log.info("%s %s. %s", repository, name, CORPUS_LICENCE)
+
+
+def fetch_model(
+    repository: str, revision: str, wanted: list[str], required: list[str], output: Path
+) -> None:
+    """Fetch those files of a model into the cache, and list them.
+
+    Parameters
+    ----------
+    repository, revision : str
+    wanted : list of str
+        Names, or patterns such as ``*.json``, of files at the top of the repository.
+    required : list of str
+        Names or patterns of which each must match a file that is wanted.
+    output : path
+        JSON: the repository, the revision, and the size of every file in bytes.
+
+    Raises
+    ------
+    HubError
+        A required file, or a shard that the index of the weights names, is not there.
+    """
+    there = [name for name in hub_files(repository, revision) if "/" not in name]
+    names = [name for name in there if any(fnmatchcase(name, one) for one in wanted)]
+    missing = [one for one in required if not any(fnmatchcase(name, one) for name in names)]
+    if missing:
+        hint = "; weights in another format can be converted once: python tools/to_safetensors.py --help"
+        raise HubError(
+            f"model {repository} at revision {revision}: expected {', '.join(missing)}, there is "
+            f"{', '.join(there) or 'nothing'}{hint if '*.safetensors' in missing else ''}"
+        )
+    sizes = {}
+    for name in names:
+        log.info("fetching %s", name)
+        path = hub_file(repository, name, revision)
+        sizes[name] = path.stat().st_size
+        # A cache that was filled in part has an index and not every shard: offline, nobody else says.
+        if name.endswith(".safetensors.index.json"):
+            shards = json.loads(path.read_text(encoding="utf-8")).get("weight_map", {}).values()
+            names.extend(sorted(set(shards) - set(names)))
+    content = {"repository": repository, "revision": revision, "files": dict(sorted(sizes.items()))}
+    with atomic_path(output) as partial:
+        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

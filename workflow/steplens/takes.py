@@ -1,0 +1,71 @@
+"""The journal of one language's takes: what was spoken so far, so that nothing is spoken twice.
+
+``takes.jsonl`` beside the audio holds a line for every take ever made: which utterance and attempt,
+a key of everything that the audio depends on, its measures and the digest of its file. A line is
+written after the file; one that was torn is forgotten. An audio file holds the utterance's latest take.
+"""
+
+import hashlib
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+# Of a line: counts up when its fields change, and takes of another format are made again.
+_FORMAT = 1
+
+
+class Journal:
+    """Takes by (utterance, attempt).
+
+    Parameters
+    ----------
+    path : path
+        ``speech/<language>/takes.jsonl``; need not exist.
+    """
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._takes: dict[tuple[int, int], dict[str, Any]] = {}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            self._read()
+
+    def _read(self) -> None:
+        data = self._path.read_bytes()
+        whole = data[: data.rfind(b"\n") + 1]
+        if len(whole) < len(data):  # the writer was killed within a line
+            with self._path.open("r+b") as file:
+                file.truncate(len(whole))
+        for line in whole.split(b"\n"):
+            try:
+                take = json.loads(line)
+                self._takes[take["utterance"], take["attempt"]] = take
+            except (ValueError, TypeError, KeyError):  # empty, or zeros after the power failed
+                continue
+
+    def find(self, utterance: int, attempt: int, key: str) -> dict[str, Any] | None:
+        """The take of this attempt, if it was made under this key."""
+        take = self._takes.get((utterance, attempt))
+        return take if take is not None and take["key"] == key else None
+
+    def add(self, take: dict[str, Any]) -> None:
+        """Keep a take whose audio is on disk."""
+        plain = {
+            name: None if isinstance(value, float) and math.isnan(value) else value
+            for name, value in take.items()
+        }
+        self._takes[take["utterance"], take["attempt"]] = plain
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(plain, ensure_ascii=False) + "\n")
+
+
+def take_key(**depends_on: Any) -> str:
+    """Sixteen hex digits of everything that a take's audio depends on."""
+    plain = json.dumps([_FORMAT, depends_on], sort_keys=True)
+    return hashlib.sha256(plain.encode()).hexdigest()[:16]
+
+
+def file_digest(path: Path) -> str:
+    """Sixteen hex digits of a file's content; empty without a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else ""

@@ -1,0 +1,32 @@
+"""The files of an XTTS v2 checkpoint, without loading any of them."""
+
+from pathlib import Path
+
+from .content_digest import files_digest
+from .errors import ConfigError
+from .hub import is_hub_name
+
+FILES = ("config.json", "vocab.json", "speakers_xtts.pth", "model.pth")
+CPML = (
+    "speech.xtts.accept_cpml: XTTS v2 and what it speaks may be used under the Coqui Public Model License "
+    "only, which forbids commercial use (https://coqui.ai/cpml); expected true, as a sign that you have "
+    "read and accept it, got false"
+)
+
+
+def check_xtts(path: str) -> None:
+    """Raise ConfigError for a local folder that is not an XTTS v2 checkpoint."""
+    if is_hub_name(path):
+        return
+    missing = [name for name in FILES if not (Path(path) / name).is_file()]
+    if missing:
+        raise ConfigError(
+            f"speech.xtts.path: expected a folder with {', '.join(FILES)}, or a name owner/name on the "
+            f"Hugging Face hub; {path} has no {', '.join(missing)}"
+        )
+
+
+def xtts_digest(path: str) -> str:
+    """Digest of a local checkpoint; of a name on the hub its revision says enough."""
+    files = [Path(path) / name for name in FILES]
+    return files_digest(files) if all(file.is_file() for file in files) else ""

@@ -11,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from steplens import report
-from steplens.figures import location, overlap, sensitivity, spearman, steering, style
+from steplens.figures import location, overlap, sensitivity, spearman, speech, steering, style
 from steplens.report_findings import collapse, sharing, transfer
 from steplens.report_findings import steering as steering_findings
 from steplens.report_format import Formatter
@@ -58,6 +58,39 @@ def _steering() -> pd.DataFrame:
         )
     ]
     return pd.DataFrame(rows, columns=["task", "step", "source", "target", "control", "rate"])
+
+
+def _speech_quality() -> pd.DataFrame:
+    rows = [
+        (one, number, "xtts", "Ana", 0, 6.0, 0.06, 0.1, 0.05 * number, number == 3, number == 3,
+         "CER 0.90" if number == 3 else "", "NA", "null")
+        for one, number in itertools.product(LANGUAGES, range(4))
+    ]  # fmt: skip
+    columns = (
+        "language utterance engine voice attempt seconds seconds_per_character silent_share cer "
+        "flagged left_out reason reference recognised"
+    )
+    return pd.DataFrame(rows, columns=columns.split()).assign(available="")
+
+
+def _sources() -> pd.DataFrame:
+    conditions = [
+        ("speech_encoder", "", 0, "xtts", "recorded"),
+        *(
+            ("decoder", task, step, *pair)
+            for task, step, pair in itertools.product(
+                ("s2t", "asr"),
+                STEPS,
+                (("xtts", "recorded"), ("xtts", "text"), ("recorded", "text")),
+            )
+        ),
+    ]
+    frame = pd.DataFrame(conditions, columns=["module", "task", "step", "one", "other"])
+    for name, value in (("shared", 0.8), ("diagonal_ratio", 0.6), ("rho", 0.5)):
+        frame = frame.assign(
+            **{name: value, f"{name}_low": value - 0.1, f"{name}_high": value + 0.1}
+        )
+    return frame.assign(k=50, chance=1 / 3, p=0.01)
 
 
 def _frames() -> dict[str, pd.DataFrame]:
@@ -128,6 +161,8 @@ def _frames() -> dict[str, pd.DataFrame]:
             ],
         ),
         "steering/mean_effect_ratios.csv": means,
+        "tables/speech_quality.csv": _speech_quality(),
+        "comparison/speech_sources.csv": _sources(),
         "tables/recognition.csv": pd.DataFrame(
             {"task": "asr", "language": LANGUAGES, "n": 9, "exact_match": 0.25, "cer": np.nan}
         ),
@@ -162,6 +197,8 @@ def _draw_all() -> dict[str, Figure]:
         "figure6": sensitivity.draw(table["sensitivity"]),
         "figure7": steering.draw(rates, LANGUAGES),
         "figure8": steering.draw_quality(table["quality"]),
+        "figure9": speech.draw_quality(table["speech_quality"], NAMES),
+        "figure10": speech.draw_sources(table["speech_sources"]),
     }
 
 
@@ -186,10 +223,12 @@ def finished_run(figures, tmp_path_factory) -> Path:
     return folder
 
 
-def _report(folder: Path, output: Path, model: str = "small model") -> str:
+def _report(
+    folder: Path, output: Path, model: str = "small model", with_sources: bool = False
+) -> str:
     provenance = {"Model": model, "languages": LANGUAGES, "steps": STEPS}
     settings = {"run": "small", "folder": Path("results"), "steps": (1, 6)}
-    report.write_report(folder, output, settings, {"python": "3.x"}, provenance)
+    report.write_report(folder, output, settings, {"python": "3.x"}, provenance, with_sources)
     return output.read_text(encoding="utf-8")
 
 
@@ -266,14 +305,32 @@ def test_steering_without_pairs_says_so(draw):
 
 def test_report_holds_every_figure_and_table(finished_run, tmp_path):
     html = _report(finished_run, tmp_path / "report.html")
-    for number in range(2, 9):
+    for number in range(2, 10):
         assert f"<h3>Figure {number}. " in html
         assert f'href="#figure-{number}"' in html
     for number in range(1, 6):
         assert re.search(rf'<h3 id="table-{number}">Table {number}\. ', html)
-    assert html.count("data:image/svg+xml;base64,") == 7
+    assert html.count("data:image/svg+xml;base64,") == 8
     anchors = set(re.findall(r'href="#([^"]+)"', html))
     assert anchors <= set(re.findall(r'id="([^"]+)"', html))
+
+
+def test_report_of_a_run_with_two_sources_of_speech_compares_them(finished_run, tmp_path):
+    html = _report(finished_run, tmp_path / "report.html", with_sources=True)
+    assert "<h3>Figure 10. " in html
+    assert (
+        "In the decoder, speech translation (s2t), at t = 6, xtts and recorded speech share 80.0 % "
+        "[70.0, 90.0] of a language" in html.replace("\xa0", " ")
+    )
+    assert "Figure 10" not in _report(finished_run, tmp_path / "other.html")
+
+
+def test_report_shows_flagged_utterances_with_their_texts(finished_run, tmp_path):
+    """Whatever the texts are: these are "NA" and "null"."""
+    html = _report(finished_run, tmp_path / "report.html")
+    assert "3 flagged utterances" in html
+    assert '<td class="sentence" lang="de">NA</td>' in html or ">NA</td>" in html
+    assert ">null</td>" in html
 
 
 def test_report_refers_to_nothing_outside(finished_run, tmp_path):

@@ -15,7 +15,9 @@ rule report:
             RESULTS / "tables" / f"{name}.csv" for name in (*PAPER_TABLES, "table5", "recognition")
         ],
         store=encoder_store("text", LANGUAGES[0]),
-        speech=[RESULTS / "speech" / f"{lang}.parquet" for lang in LANGUAGES],
+        speech=[speech(lang) for lang in LANGUAGES],
+        speech_quality=LEFT_OUT,
+        sources=compared_speech if CONFIG.speech.other_engine else [],
     output:
         RESULTS / "report.html",
     log:

@@ -5,13 +5,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-
 from steplens.job import run_stage
 
-number = snakemake.wildcards.number
 run_stage(
     snakemake,
-    f"drawing:figure{number}",
+    f"drawing:figure{snakemake.params.number}",
     stem=Path(snakemake.output.svg).with_suffix(""),
     **{name: Path(path) for name, path in snakemake.input.items()},
 )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from .figures import location, overlap, sensitivity, spearman, steering
+from .figures import location, overlap, sensitivity, spearman, speech, steering
 from .figures.style import save
 from .languages import load_languages
 
@@ -50,3 +50,13 @@ def figure7(rates_csv: Path, stem: Path) -> None:
 def figure8(quality_csv: Path, stem: Path) -> None:
     """Character error rate and collapse under steering."""
     save(steering.draw_quality(pd.read_csv(quality_csv)), stem)
+
+
+def figure9(speech_csv: Path, stem: Path) -> None:
+    """How well each language was spoken, utterance by utterance."""
+    save(speech.draw_quality(pd.read_csv(speech_csv), _names()), stem)
+
+
+def figure10(sources_csv: Path, stem: Path) -> None:
+    """What two sources of speech, and text, share."""
+    save(speech.draw_sources(pd.read_csv(sources_csv).fillna({"task": ""})), stem)

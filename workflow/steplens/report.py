@@ -36,14 +36,21 @@ RULES = {
     "steering/mean_effect_ratios.csv": "summarize_steering",
     "steering/quality.csv": "summarize_steering",
     "tables/recognition.csv": "recognition",
+    "tables/speech_quality.csv": "speech_quality",
     "tables/table1.csv": "tables",
     "tables/table2.csv": "tables",
     "tables/table3.csv": "tables",
     "tables/table4.csv": "tables",
     "tables/table5.csv": "table5",
 }
-FIGURES = range(2, 9)
+FIGURES = tuple(range(2, 10))
 FIGURE_RULE = "figure"
+# Only where the run has a second source of speech.
+SOURCES_FIGURE = 10
+SOURCES_TABLE = "comparison/speech_sources.csv"
+SOURCES_RULE = "compare_speech"
+_FLAGGED_SHOWN = 20
+_EMPTY_NUMBERS = {name: [""] for name in ("cer", "seconds_per_character", "available")}
 
 # The paper's numbers at t = 1, 6, 11; a share of one but for the effect ratio.
 PAPER_MODEL = "SeamlessM4T v2 large"
@@ -67,13 +74,14 @@ def write_report(
     settings: dict[str, Any],
     versions: dict[str, str],
     provenance: dict[str, Any],
+    with_sources: bool = False,
 ) -> None:
     """Write the report of a run as one HTML file that needs nothing beside it.
 
     Parameters
     ----------
     run_folder : path
-        ``results/<run>``: its tables and its ``figures/figure2.svg`` to ``figure8.svg`` are read.
+        ``results/<run>``: its tables and its ``figures/figure2.svg`` to ``figure9.svg`` are read.
     output : path
         The HTML file.
     settings : dict
@@ -83,6 +91,8 @@ def write_report(
     provenance : dict
         What was run (model, corpus, languages, utterances, steps, speech engine and the like) in
         the order in which to show it. Lists are joined; language codes get their names.
+    with_sources : bool
+        Whether a second source of speech was set against the first.
 
     Raises
     ------
@@ -90,8 +100,10 @@ def write_report(
         A table or a figure is missing; names the file and the rule that makes it.
     """
     run_folder, output = Path(run_folder), Path(output)
-    tables = {Path(name).stem: _read(run_folder, name) for name in RULES}
-    figures = {figure: _embedded(run_folder, figure) for figure in FIGURES}
+    tables = {Path(name).stem: _read(run_folder, name, rule) for name, rule in RULES.items()}
+    shown = (*FIGURES, SOURCES_FIGURE) if with_sources else FIGURES
+    figures = {figure: _embedded(run_folder, figure) for figure in shown}
+    sources = _read(run_folder, SOURCES_TABLE, SOURCES_RULE) if with_sources else None
     form = Formatter()
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
@@ -110,6 +122,10 @@ def write_report(
             *report_findings.collapse(tables["quality"]),
         ],
         transfer=report_findings.transfer(tables["mean_effect_ratios"]),
+        speech=form.table(_speech(tables["speech_quality"])),
+        flagged=_flagged(tables["speech_quality"], form),
+        sources=[] if sources is None else report_findings.sources(sources),
+        sources_table=[] if sources is None else form.grouped(sources, ["module"]),
         figures=figures,
         facts=_facts(tables),
         counts=_counts(tables["valid_counts"], form),
@@ -133,11 +149,13 @@ def write_report(
     output.write_text(html, encoding="utf-8")
 
 
-def _read(run_folder: Path, name: str) -> pd.DataFrame:
+def _read(run_folder: Path, name: str, rule: str) -> pd.DataFrame:
     path = run_folder / name
     if not path.is_file():
-        raise ReportError(f"{path}: expected a table, got none; run the rule {RULES[name]}")
+        raise ReportError(f"{path}: expected a table, got none; run the rule {rule}")
     try:
+        if path.name == "speech_quality.csv":  # its texts may be "NA" or "null"
+            return pd.read_csv(path, keep_default_na=False, na_values=_EMPTY_NUMBERS)
         return pd.read_csv(path)
     except pd.errors.EmptyDataError:  # a table without rows may have no columns
         return pd.DataFrame()
@@ -188,6 +206,35 @@ def _facts(tables: dict[str, pd.DataFrame]) -> dict[str, str]:
         totals = part.groupby(["module", "task", "step", "language"])["count"].sum()
         facts[f"k_{key}"] = f"{int(totals.max()):,}" if len(totals) else "k"
     return facts
+
+
+def _speech(quality: pd.DataFrame) -> pd.DataFrame:
+    """How each language was spoken: a row a language."""
+    groups = quality.groupby("language", sort=False)
+    return pd.DataFrame(
+        {
+            "engine": groups["engine"].first(),
+            "voice": groups["voice"].first(),
+            "n_utterances": groups.size(),
+            "minutes": groups["seconds"].sum().div(60).round(1),
+            "seconds_per_character": groups["seconds_per_character"].median(),
+            "cer": groups["cer"].median(),
+            "n_flagged": groups["flagged"].sum(),
+            "n_left_out": groups["left_out"].sum(),
+        }
+    ).reset_index()
+
+
+def _flagged(quality: pd.DataFrame, form: Formatter) -> list[Table]:
+    """The worst flagged utterances, if there are any."""
+    flagged = quality[quality["flagged"].astype(bool)].sort_values("cer", ascending=False)
+    if flagged.empty:
+        return []
+    columns = ["language", "utterance", "attempt", "reason", "reference", "recognised"]
+    summary = how_many(len(flagged), "flagged utterance")
+    if len(flagged) > _FLAGGED_SHOWN:
+        summary += f", the first {_FLAGGED_SHOWN} by error rate"
+    return [form.table(flagged[columns].head(_FLAGGED_SHOWN).fillna(""), summary)]
 
 
 def _counts(counts: pd.DataFrame, form: Formatter) -> list[Table]:

@@ -108,3 +108,28 @@ def transfer(means: pd.DataFrame) -> list[str]:
         "How far neurons found in speech steer text too (effect ratio: tr rate over asr rate; "
         f"1 = as far as speech, 0 = not at all): on average {', '.join(parts)}."
     ]
+
+
+def sources(table: pd.DataFrame) -> list[str]:
+    """What two sources of speech share, from ``comparison/speech_sources.csv``."""
+    sentences = []
+    for row in table[table["other"] != "text"].itertuples():
+        where = (
+            "In the speech encoder"
+            if row.module != "decoder"
+            else f"In the decoder, {task_name(row.task)}, at {step_name(row.step)}"
+        )
+        sentence = (
+            f"{where}, {row.one} and {row.other} speech share {percent(row.shared)} "
+            f"{interval(row.shared_low, row.shared_high)} of a language's top {row.k:,}"
+        )
+        with_text = table[
+            (table["other"] == "text") & (table["task"] == row.task) & (table["step"] == row.step)
+        ].set_index("one")["shared"]
+        if row.module == "decoder" and {row.one, row.other} <= set(with_text.index):
+            sentence += (
+                f"; with text, {row.one} shares {percent(with_text[row.one])} and {row.other} "
+                f"{percent(with_text[row.other])}"
+            )
+        sentences.append(sentence + ".")
+    return sentences

@@ -30,22 +30,35 @@ def report(run_folder: Path, output: Path, settings: dict[str, Any], speech: lis
     speech : list of path
         ``speech/<language>.parquet`` of every language.
     """
-    seconds = sum(pd.read_parquet(path)["seconds"].sum() for path in speech)
+    spoken = pd.concat(pd.read_parquet(path, columns=["engine", "seconds"]) for path in speech)
+    engines = " and ".join(spoken["engine"].unique())
     corpus = settings["corpus"]
     model = settings["model"]
     provenance = {
-        "Model": model["path"] + (f" at {model['revision']}" if model["revision"] else ""),
+        "Model": model["path"] + revision_of(model),
         "Languages": settings["languages"],
         "Translated into": settings["output_language"],
-        "Corpus": f"{corpus['folder']}, {', '.join(corpus['splits'])}",
+        "Corpus": f"{corpus['path']}{revision_of(corpus)}, {', '.join(corpus['splits'])}",
         "Utterances": f"{corpus['n_utterances']} a language, spoken and written",
-        "Speech": f"{settings['speech']['engine']}, {seconds / 60:.1f} minutes in all",
+        "Speech": f"{engines}, {spoken['seconds'].sum() / 60:.1f} minutes in all",
         "Decoding steps": settings["steps"],
         "Compared neurons": f"top {settings['comparison']['k']} by average precision",
         "Steered neurons": f"top {settings['steering']['k']} and bottom {settings['steering']['k']}",
     }
     store = run_folder / "encoder" / "text" / f"{settings['languages'][0]}.zarr"
-    write_report(run_folder, output, settings, versions(store), provenance)
+    write_report(
+        run_folder,
+        output,
+        settings,
+        versions(store),
+        provenance,
+        with_sources=settings["speech"]["other_engine"] is not None,
+    )
+
+
+def revision_of(section: dict[str, Any]) -> str:
+    """`` at <commit>``, or nothing for a local folder."""
+    return f" at {section['revision']}" if section["revision"] else ""
 
 
 def versions(store: Path) -> dict[str, str]:

@@ -1,0 +1,118 @@
+"""Stage ``compare_speech``: do synthetic and natural speech show the same neurons?
+
+The same sentences, spoken twice: by the run's engine and by another (``speech.other_engine``). At each
+step both are set against each other and, each by itself, against text: how much the top-k sets of a
+language share, how far that sharing is the language's own (diagonal ratio, D7), and how AP over all
+neurons correlates. In the speech encoder, which text does not enter, only against each other.
+"""
+
+import itertools
+import logging
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from .atomic import write_csv
+from .comparing import resampled_pairs
+from .comparison import diagonal_ratio, overlap_matrix, permutation_p, spearman_matrix
+from .ranking import average_precision, use_threads
+from .rankings import AP_DECIMALS, Condition, Ranking, open_condition, open_ranking
+from .resampling import centred_interval
+
+log = logging.getLogger(__name__)
+
+
+def compare_sources(
+    rankings: dict[str, Path],
+    stores: dict[str, dict[str, Path]],
+    left_out: dict[str, Path],
+    module: str,
+    task: str,
+    step: int,
+    k: int,
+    include_step_invariant: bool,
+    n_resamples: int,
+    seed: int,
+    threads: int,
+    summary_csv: Path,
+    overlap_csv: Path,
+) -> None:
+    """Compare every two sources in one condition.
+
+    Parameters
+    ----------
+    rankings : dict
+        Source (an engine, or ``"text"``) to its ranking.
+    stores : dict
+        Source to the stores of its languages, for the bootstrap.
+    left_out : dict
+        Source to ``speech_quality.csv``; an utterance that one source leaves out counts for none,
+        so that all are ranked by the same sentences.
+    module, task : str
+        For the table; ``task`` is that of the speech sources, empty for the encoder.
+    step : int
+        0 for the encoder.
+    k : int
+    include_step_invariant : bool
+    n_resamples, seed, threads : int
+    summary_csv : path
+        A row a pair of sources: ``shared``, the share of a language's top k that both sources have, mean
+        over languages; ``diagonal_ratio``; ``rho``, Spearman's, mean over languages; each with a 95 %
+        interval centred on it; ``p`` of the exact permutation test of the trace.
+    overlap_csv : path
+        The overlap matrices, a row a pair of sources and of languages.
+    """
+    use_threads(threads)
+    everything_left_out = list(dict.fromkeys(left_out.values()))
+    conditions = {
+        source: open_condition(stores[source], include_step_invariant, everything_left_out)
+        for source in rankings
+    }
+    aps = {source: _ap(open_ranking(path), conditions[source]) for source, path in rankings.items()}
+    summary, overlap = [], []
+    for one, other in itertools.combinations(rankings, 2):
+        languages = conditions[one].languages
+        matrix = overlap_matrix(aps[one], aps[other], k)
+        measured = _measures(aps[one], aps[other], k)
+        draws = [
+            list(_measures(*pair, k).values())
+            for pair in resampled_pairs(conditions[one], conditions[other], n_resamples, seed)
+        ]
+        draws = np.reshape(draws, (-1, len(measured)))  # there may be none
+        row = {"module": module, "task": task, "step": step, "one": one, "other": other, "k": k}
+        for (name, value), drawn in zip(measured.items(), draws.T, strict=True):
+            low, high = centred_interval(drawn, value)
+            row |= {name: value, f"{name}_low": low, f"{name}_high": high}
+        summary.append(row | {"chance": 1 / len(languages), "p": permutation_p(matrix, seed)})
+        overlap += [
+            {"module": module, "task": task, "step": step, "one": one, "other": other, "k": k,
+             "one_language": first, "other_language": second, "overlap": value}
+            for first, values in zip(languages, matrix, strict=True)
+            for second, value in zip(languages, values, strict=True)
+        ]  # fmt: skip
+        log.info("%s %s step %d: %s and %s share %.1f %% of the top %d", module, task, step, one, other,
+                 100 * measured["shared"], k)  # fmt: skip
+    write_csv(pd.DataFrame(summary), summary_csv)
+    write_csv(pd.DataFrame(overlap), overlap_csv)
+
+
+def _ap(ranking: Ranking, condition: Condition) -> np.ndarray:
+    """AP of a condition, (n_languages, n_neurons): of its ranking, if that left out no less."""
+    if ranking.n_valid.tolist() == [mask.sum() for mask in condition.valid]:
+        return ranking.ap
+    n_languages = len(condition.languages)
+    ap = np.empty((n_languages, len(condition.columns)))
+    for where, activations in condition.blocks():
+        ap[:, where] = average_precision(activations, condition.labels, n_languages)
+    return np.round(ap, AP_DECIMALS)
+
+
+def _measures(one: np.ndarray, other: np.ndarray, k: int) -> dict[str, float]:
+    """What two sources share: the arguments are AP, (n_languages, n_neurons)."""
+    matrix = overlap_matrix(one, other, k)
+    return {
+        "shared": float(np.trace(matrix)) / (k * len(matrix)),
+        "diagonal_ratio": diagonal_ratio(matrix),
+        "rho": float(np.trace(spearman_matrix(one, other))) / len(matrix),
+    }

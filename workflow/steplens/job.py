@@ -1,4 +1,4 @@
-"""What every script does around its stage: logging, threads, and one clear line when it fails.
+"""What every script does around its stage: logging, threads, a GPU, and one clear line when it fails.
 
 ``run_stage`` is called by the scripts of the workflow with Snakemake's own job object.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import warm_start
+from . import devices, warm_start
 from .model_source import ModelSource
 
 
@@ -29,6 +29,7 @@ class Job:
     arguments: dict[str, Any]
     log: Path
     threads: int
+    uses_gpu: bool = False
 
     def __call__(self) -> int:
         """Run it; 0, or 1 after an error, which then stands in the log and on the terminal."""
@@ -40,6 +41,8 @@ class Job:
         _log_to(self.log)
         module, function = self.stage.split(":")
         try:
+            if self.uses_gpu:  # before the stage imports anything that looks for one
+                devices.take_one()
             getattr(importlib.import_module(f"steplens.{module}"), function)(**self.arguments)
         except Exception as error:
             logging.getLogger("steplens").exception("%s failed", self.stage)
@@ -55,7 +58,7 @@ def run_stage(snakemake: Any, stage: str, own_process: bool = False, **arguments
     Parameters
     ----------
     snakemake : Snakemake's job object
-        Gives the log file and the threads.
+        Gives the log file, the threads, and whether the job asked for a GPU.
     stage : str
         For example ``"encoding:encode"``.
     own_process : bool
@@ -63,7 +66,8 @@ def run_stage(snakemake: Any, stage: str, own_process: bool = False, **arguments
     **arguments
         For the function.
     """
-    job = Job(stage, arguments, Path(snakemake.log[0]), snakemake.threads)
+    uses_gpu = bool(snakemake.resources.get("gpu", 0))
+    job = Job(stage, arguments, Path(snakemake.log[0]), snakemake.threads, uses_gpu)
     status = warm_start.run_in_fork(job) if warm_start.wanted() and not own_process else None
     if status is None:
         status = job()

@@ -3,6 +3,7 @@
 import re
 import tomllib
 
+import environments
 import pytest
 import yaml
 from conftest import ROOT
@@ -33,12 +34,38 @@ def test_every_requirement_is_pinned_once():
     assert len(PINNED) == len(pins())
 
 
+def constraints():
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    return {name_of(line): line for line in lines if not line.startswith("#")}
+
+
 @pytest.mark.parametrize("path", ENVIRONMENTS, ids=lambda path: path.name)
-def test_environments_pin_what_requirements_pin(path):
+def test_environments_pin_what_requirements_and_constraints_pin(path):
     dependencies = yaml.safe_load(path.read_text(encoding="utf-8"))["dependencies"]
     (from_pip,) = (one["pip"] for one in dependencies if isinstance(one, dict))
     assert from_pip
-    assert [one for one in from_pip if one != PINNED.get(name_of(one))] == []
+    known = constraints() | PINNED
+    assert [one for one in from_pip if one != known.get(name_of(one))] == []
+
+
+@pytest.mark.parametrize("path", ENVIRONMENTS, ids=lambda path: path.name)
+def test_environments_are_up_to_date_and_hold_all_that_their_packages_need(path):
+    """Run `python tools/environments.py` after a change of requirements.txt."""
+    assert path.read_text(encoding="utf-8") == environments.environment(path.stem)
+
+
+def test_every_environment_is_written_by_the_tool():
+    assert {path.stem for path in ENVIRONMENTS} == set(environments.ENVIRONMENTS)
+    assert (ROOT / "constraints.txt").read_text(encoding="utf-8") == environments.constraints()
+
+
+def test_what_is_installed_is_what_is_pinned():
+    """Nothing was installed by hand, or left at another version."""
+    from importlib.metadata import version
+
+    pins = PINNED | constraints()
+    wrong = {name: version(name) for name, pin in pins.items() if f"{name}=={version(name)}" != pin}
+    assert wrong == {}
 
 
 def test_there_are_environments():

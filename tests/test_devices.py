@@ -87,10 +87,11 @@ def start(tmp_path, monkeypatch):
 
     def start_one(visible: str, seconds: float = 0.7, call: str = "work()"):
         worker = tmp_path / f"worker_{str(seconds).replace('.', '_')}.py"
-        worker.write_text(
-            WORKER.format(package=str(ROOT / "workflow"), locks=str(locks), folder=str(tmp_path),
-                          seconds=seconds)
-        )  # fmt: skip
+        if not worker.exists():  # never while another process imports it
+            worker.write_text(
+                WORKER.format(package=str(ROOT / "workflow"), locks=str(locks),
+                              folder=str(tmp_path), seconds=seconds)
+            )  # fmt: skip
         process = subprocess.Popen(
             [sys.executable, "-c", f"from {worker.stem} import *; {call}"], cwd=tmp_path, text=True,
             env=os.environ | {"CUDA_VISIBLE_DEVICES": visible},

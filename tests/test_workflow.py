@@ -14,8 +14,8 @@ import pytest
 from conftest import ROOT
 
 ALL_RULES = {
-    "corpus", "speech", "encode_speech", "encode_text", "decode", "capture", "rank_encoder",
-    "rank_decoder", "compare_overlap", "compare_spearman", "compare_sensitivity",
+    "corpus", "speech_espeak", "speech_quality", "encode_speech", "encode_text", "decode",
+    "capture", "rank_encoder", "rank_decoder", "compare_overlap", "compare_spearman", "compare_sensitivity",
     "gather_comparison", "locate", "count_valid", "steer", "summarize_steering", "tables",
     "table5", "recognition", "figure", "report",
 }  # fmt: skip
@@ -134,6 +134,19 @@ def test_a_finished_run_has_nothing_left_to_do(finished):
         ),
         # A step less: only what is drawn over all steps.
         ("steps=[1,6]", {"gather_comparison": 5, "summarize_steering": 1}),
+        # Another limit of the error rate speaks nothing again; what it leaves out is ranked anew.
+        (
+            "speech={checks: {max_cer: 0.4}}",
+            {
+                "speech_quality": 1,
+                "rank_encoder": 2,
+                "rank_decoder": 12,
+                "steer": 30,
+                **dict.fromkeys(COMPARED, 3),
+            },
+        ),
+        # What could be done, and is not, is no matter of results either.
+        ("speech={fallback: [xtts], xtts: {accept_cpml: true, speaker: Viktor Menelaos}}", {}),
         # How many at a time is no matter of results.
         ("batch_size={encode: 3, decode: 5, capture: 7, steer: 11}", {}),
     ],
@@ -153,7 +166,7 @@ def test_a_language_less_computes_nothing_of_the_others_again(finished):
     jobs = planned(finished, "--config", "languages=[deu,spa,cmn,jpn]")
     assert jobs["rank_encoder"] == 2
     assert jobs["rank_decoder"] == 12
-    for rule in ("corpus", "speech", "encode_speech", "encode_text", "decode", "capture"):
+    for rule in ("corpus", "speech_espeak", "encode_speech", "encode_text", "decode", "capture"):
         assert rule not in jobs
 
 
@@ -163,7 +176,7 @@ def test_a_new_language_computes_only_its_own(finished):
     jobs = planned(finished, "--config", "languages=[deu,fra,cmn,jpn,eng]", "output_language=spa",
                    "--until", "capture")  # fmt: skip
     assert jobs["corpus"] == 1
-    assert jobs["speech"] == 1
+    assert jobs["speech_espeak"] == 1
     assert jobs["encode_speech"] == jobs["encode_text"] == 1
     # s2t and t2t translate into another language now; asr and tr of the others stand.
     assert jobs["decode"] == 2 * 5 + 2

@@ -33,8 +33,16 @@ _LABELS = CONTROLS | {
     "steered_asr": "steered, asr",
     "steered_tr": "steered, tr",
     "neurons_per_layer": "neurons per layer",
+    "seconds_per_character": "seconds a character",
+    "n_flagged": "flagged",
+    "n_left_out": "left out",
+    "one": "source",
+    "other": "and",
+    "shared": "shared top-k neurons",
+    "rho": "ρ, mean over languages",
 }
-_SENTENCES = ("reference", "unsteered", "steered_asr", "steered_tr")
+_SENTENCES = ("reference", "unsteered", "steered_asr", "steered_tr", "recognised")
+_NAMES = ("engine", "voice", "reason", "one", "other")  # words that may look like a language code
 _COUNTS = {"n", "k", "step", "layers", "neurons_per_layer", "neurons", "parameters", "utterance"}
 _FOLDED_FROM = 9  # rows: a table as long as this opens on a click
 
@@ -158,9 +166,9 @@ class Formatter:
         if isinstance(value, str):
             if column in _SENTENCES:
                 side = "target" if column.startswith("steered") else "source"
-                spoken = self.languages.get(record.get(side))
+                spoken = self.languages.get(record.get(side, record.get("language")))
                 return Cell(value, "sentence", lang=spoken.fasttext if spoken else "")
-            if value in self.languages:
+            if value in self.languages and column not in _NAMES:
                 return self.code(value)
             return Cell(CONTROLS.get(value, value), "word")
         if pd.isna(value):
@@ -177,8 +185,10 @@ class Formatter:
             return points
         if column == "ratio":
             return two_decimals
-        if column == "p":
+        if column in ("p", "minutes", "seconds_per_character"):
             return number
+        if column == "rho":
+            return two_decimals
         if column in _COUNTS or column.startswith("n_") or column.endswith("_n_without_script"):
             return lambda value: f"{value:,.0f}"
         return percent

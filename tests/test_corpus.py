@@ -102,6 +102,17 @@ def test_a_malformed_line_is_refused_by_file_and_number(tmp_path, bad, message):
         read_split(path)
 
 
+def test_one_damaged_line_in_a_hundred_is_left_out_and_logged(tmp_path, caplog):
+    """A published file cannot be mended by its reader; a second one says that the file is another."""
+    lines = [line(i) for i in range(198)]
+    path = write_split(tmp_path, DEU, "test", [*lines[:50], "7\tcut off", *lines[50:]])
+    assert ids(read_sentences(tmp_path, DEU, ["test"])) == list(range(198))
+    assert "test.tsv:51: expected 7 fields separated by tabs, got 2: left out" in caplog.text
+    write_split(tmp_path, DEU, "test", [*lines, "a", "b", "c"])
+    with pytest.raises(ValueError, match=r"test\.tsv:199: expected 7 fields"):
+        read_split(path)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

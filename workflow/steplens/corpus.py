@@ -20,6 +20,7 @@ from .languages import Language
 log = logging.getLogger(__name__)
 
 COLUMNS = ("id", "file", "raw_transcription", "transcription", "characters", "samples", "gender")
+MALFORMED_SHARE = 0.01
 _CJK = r"[\p{Han}\p{Hiragana}\p{Katakana}ー]"
 _SPACE_BETWEEN_CJK = regex.compile(rf"(?<={_CJK})\s+(?={_CJK})")
 
@@ -32,8 +33,9 @@ def read_split(path: Path) -> pd.DataFrame:
     FileNotFoundError
         No such file.
     ValueError
-        The file is empty or something else, a line does not have seven fields, an id or a number of
-        samples is no number, or a recording's name is no plain file name.
+        The file is empty or something else; or in more than one line of a hundred there are not seven
+        fields, an id or a number of samples is no number, or a recording's name is no plain file name.
+        Fewer such lines are left out and logged.
     """
     if not path.is_file():
         raise FileNotFoundError(
@@ -46,13 +48,19 @@ def read_split(path: Path) -> pd.DataFrame:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: expected text in UTF-8: {error}; fetch it again") from error
-    rows = [
-        _fields(line, f"{path}:{number}")
-        for number, line in enumerate(text.split("\n"), 1)
-        if line.strip()
-    ]
-    if not rows:
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    if not lines:
         raise ValueError(f"{path}: expected sentences, got blank lines; fetch it again")
+    rows, wrong = [], []
+    for number, line in lines:
+        try:
+            rows.append(_fields(line, f"{path}:{number}"))
+        except ValueError as error:
+            wrong.append(error)
+    if len(wrong) > MALFORMED_SHARE * len(lines):
+        raise wrong[0]
+    for error in wrong:  # a published file cannot be mended by its reader
+        log.warning("%s: left out", error)
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     return frame.astype({"id": "int64", "samples": "int64"})
 

@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# Two test files at a time: half of the time they wait, for a cluster's queue or for Snakemake to start.
+PARALLEL ?= -n 2 --dist loadfile --no-loadscope-reorder
 CORES ?= $(shell getconf _NPROCESSORS_ONLN)
 
 # The demo's jobs take a second each: they share the time that importing torch takes.
@@ -43,10 +45,10 @@ lint: install
 	$(BIN)/snakemake --lint
 
 test: lint demo
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 unit: install
-	$(BIN)/python -m pytest -m "not demo"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not demo"
 
 # Speech first and by itself: see tools/demo_model/speech.py. The allocator keeps its memory, which
 # saves a quarter of the time on a CPU.

@@ -65,3 +65,10 @@ def relative_difference(one, other) -> float:
     """Largest difference, relative to the largest value."""
     one, other = np.asarray(one, dtype=np.float64), np.asarray(other, dtype=np.float64)
     return float(np.abs(one - other).max() / max(np.abs(other).max(), 1e-12))
+
+
+def pytest_collection_modifyitems(items):
+    """The files that wait longest come first: two workers then end at about the same time."""
+    longest = ["test_slurm", "test_speech_workflow", "test_fetching", "test_environments"]
+    order = {name: place for place, name in enumerate(longest)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))

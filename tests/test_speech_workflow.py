@@ -144,16 +144,21 @@ def test_the_licence_is_asked_for_before_any_job(project):
 
 
 def test_a_language_that_the_engine_does_not_speak_is_refused_or_falls_back(project):
-    """Swedish: not with XTTS; with a fallback, by that engine's rule."""
-    options = ["--configfile", "speech.yaml", "--dry-run", "--quiet", "rules"]
-    target = ["--until", "corpus"]
-    refused = snakemake(project, *target, *options, "--config", "languages=[deu,swe]",
-                        "speech={engine: xtts}")  # fmt: skip
+    """Swedish: not with XTTS; with a fallback, by that engine's rule. A dry run of the paper's config."""
+    options = ("--configfile", "config/paper.yaml", "--dry-run", "--quiet", "rules", "--config",
+               "languages=[deu,swe]")  # fmt: skip
+    refused = snakemake(project, *options)
     assert refused.returncode != 0
     assert re.search(
         r"xtts cannot speak Swedish \(swe\); it is spoken by recorded, espeak",
         refused.stderr + refused.stdout,
     )
+    mixed = snakemake(project, *options, "speech={fallback: [espeak]}")
+    assert mixed.returncode == 0, mixed.stderr
+    jobs = dict(re.findall(r"^(\w+) +(\d+)$", mixed.stdout + mixed.stderr, flags=re.M))
+    assert jobs["speech_xtts"] == jobs["speech_espeak"] == "1"
+    assert jobs["capture"] == str(4 * 2 * 3)
+    assert "fetch_recordings" not in jobs
 
 
 @pytest.fixture(scope="module")

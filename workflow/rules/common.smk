@@ -13,7 +13,7 @@ from steplens.code_digest import code_digest
 from steplens.config import ConfigError, parse_config
 from steplens.content_digest import files_digest
 from steplens.fleurs_files import archive_file, check_corpus, recordings_digest, split_file
-from steplens.hub import is_hub_name
+from steplens.hub import is_hub_name, list_name
 from steplens.languages import load_languages
 from steplens.licences import check_licences
 from steplens.tasks import (
@@ -68,7 +68,7 @@ AUDIO_CHECKS = CONFIG.speech.checks.model_dump(exclude={"max_cer", "leave_out_fl
 
 def fetched_list(path, revision):
     """The list of a model's files that fetch leaves once they are in the hub's cache."""
-    return FETCHED / "models" / f"{'--'.join(Path(path).parts)}@{revision}.json"
+    return FETCHED / "models" / list_name(path, revision)
 
 
 def fetched_model(section):

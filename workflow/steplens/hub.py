@@ -17,6 +17,11 @@ def is_hub_name(path: str) -> bool:
     return not os.path.isdir(path) and path.count("/") == 1 and not path.startswith((".", "/", "~"))
 
 
+def list_name(repository: str, revision: str | None) -> str:
+    """Name of the file that ``fetch`` leaves once a repository's files are in the cache."""
+    return f"{'--'.join(Path(repository).parts)}@{revision}.json"
+
+
 def is_offline() -> bool:
     """Whether ``HF_HUB_OFFLINE`` keeps the client from the network."""
     from huggingface_hub import constants

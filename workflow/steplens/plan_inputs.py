@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from .config import Config, ConfigError
-from .hub import is_hub_name
+from .hub import is_hub_name, list_name
 from .languages import load_languages
 from .planning import (
     FLEURS_SENTENCES,
@@ -188,7 +188,7 @@ def fetched_bytes(config: Config, fetched: Path) -> int:
     total = bytes_on_disk([fetched / "fleurs" / str(config.corpus.revision)])
     for section in (config.model, config.speech.xtts):
         if is_hub_name(section.path):
-            name = f"{section.path.replace('/', '--')}@{section.revision}.json"
+            name = list_name(section.path, section.revision)
             with suppress(OSError, ValueError):
                 listed = json.loads((fetched / "models" / name).read_text(encoding="utf-8"))
                 total += sum(listed["files"].values())

@@ -22,7 +22,7 @@ from fleurs_files import (
     write_fleurs,
 )
 
-from steplens.config import ChecksSection
+from steplens.config_sections import ChecksSection
 from steplens.corpus import read_sentences, write_corpus
 from steplens.engines import Request, recorded
 from steplens.fleurs_files import archive_file

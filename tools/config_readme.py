@@ -14,7 +14,7 @@ from steplens.languages import load_languages
 
 HEAD = """# Configuration
 
-<!-- Written by tools/config_readme.py from workflow/steplens/config.py; a test holds the two together. -->
+<!-- Written by tools/config_readme.py from steplens/config_sections.py; a test holds the two together. -->
 
 A run is described by one YAML file. `config/config.yaml` is the demo and always the starting point: a file
 given with `--configfile`, or values given with `--config`, replace only the keys that they name.

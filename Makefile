@@ -13,12 +13,13 @@ CORES ?= $(shell getconf _NPROCESSORS_ONLN)
 export STEPLENS_WARM_START ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help install demo test lint unit demo-model clean
+.PHONY: help install demo test lint unit bench demo-model clean
 
 help:
 	@echo "make demo        run the embedded demo: results/demo/report.html"
 	@echo "make test        lint, format check, unit tests, dry runs, the demo end to end"
 	@echo "make lint        only the checks that run nothing"
+	@echo "make bench       measure every stage against its limit: results/bench/bench.csv"
 	@echo "make demo-model  retrain the demo's model from nothing (within an hour on two cores)"
 	@echo "make clean       remove the demo's results"
 
@@ -49,6 +50,9 @@ test: lint demo
 
 unit: install
 	$(BIN)/python -m pytest $(PARALLEL) -m "not demo"
+
+bench: install
+	$(BIN)/python -m benchmarks
 
 # Speech first and by itself: see tools/demo_model/speech.py. The allocator keeps its memory, which
 # saves a quarter of the time on a CPU.

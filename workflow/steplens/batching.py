@@ -1,8 +1,15 @@
 """Which utterances go through the model together."""
 
-from collections.abc import Iterator, Sequence
+import logging
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
+
+log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 
 def length_sorted_batches(
@@ -30,6 +37,61 @@ def length_sorted_batches(
         rows = rows[np.argsort(-lengths[rows], kind="stable")]
         for first in range(0, len(rows), batch_size):
             yield rows[first : first + batch_size]
+
+
+def run_batches(
+    lengths: Sequence[int],
+    batch_size: int,
+    window: int,
+    run: Callable[[np.ndarray], Result],
+) -> Iterator[tuple[np.ndarray, Result]]:
+    """Run length-sorted batches, halved for good whenever the device's memory does not suffice.
+
+    Parameters
+    ----------
+    lengths, batch_size, window
+        As in ``length_sorted_batches``.
+    run : callable
+        Takes the row numbers of a batch. It may be called again for half of the rows, so it must
+        leave nothing behind when it fails.
+
+    Yields
+    ------
+    row numbers and what ``run`` gave for them; every row comes exactly once.
+
+    Raises
+    ------
+    MemoryError
+        A batch of one row does not fit.
+    """
+    fits = batch_size
+    for rows in length_sorted_batches(lengths, batch_size, window):
+        while len(rows):
+            batch, failed = rows[:fits], False
+            try:
+                result = run(batch)
+            except Exception as error:
+                if not _is_out_of_memory(error):
+                    raise
+                if len(batch) == 1:
+                    raise MemoryError(
+                        f"a batch of one (length {np.asarray(lengths)[batch[0]]}) does not fit into the "
+                        f"device's memory: {error}; free the device, shorten the utterance, or compute "
+                        "on the CPU"
+                    ) from error
+                fits, failed = len(batch) // 2, True
+                log.warning("out of memory with a batch of %d: going on with %d", len(batch), fits)
+            if failed:  # outside of `except`, where the error still holds the tensors
+                sys.modules["torch"].cuda.empty_cache()
+                continue
+            yield batch, result
+            rows = rows[len(batch) :]
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # Without importing torch: whoever ran out of the device's memory has it.
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(error, torch.OutOfMemoryError)
 
 
 def pad_states(states: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -1,19 +1,23 @@
 """A store keeps what was written, opens in xarray, and is there only when it is whole (D9)."""
 
 import contextlib
+import hashlib
 import json
+import math
 
 import numpy as np
 import pytest
 import xarray as xr
 import zarr
 
+from steplens import store
 from steplens.sites import neuron_table
 from steplens.store import (
     COMMIT_MARK,
     ROW_CHUNK,
     StoreError,
     StoreWriter,
+    create_array,
     open_store,
     read_states,
     store_path,
@@ -82,6 +86,68 @@ def test_float32_is_kept_where_it_is_asked_for(tmp_path):
     opened = open_store(write_store(tmp_path / "one.zarr", data, dtype="float32"))
     assert opened["activation"].dtype == np.float32
     np.testing.assert_array_equal(opened["activation"], data[0])
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+    """Several chunks a file, several files a window, and states over many chunks."""
+    monkeypatch.setattr(store, "NEURON_CHUNK", 5)
+    monkeypatch.setattr(store, "SHARD_CHUNKS", 3)
+    monkeypatch.setattr(store, "STATE_CHUNK", 100)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_many_chunks_and_files_give_the_same(tmp_path, small_chunks, dtype):
+    """Neither the neurons nor the positions are a multiple of a chunk."""
+    assert len(NEURONS) % 5
+    activation, hidden, states = data = made_up(N_ROWS, seed=7)
+    path = write_store(tmp_path / "one.zarr", data, shuffle=2, dtype=dtype)
+    opened = open_store(path)
+    assert opened["activation"].dtype == dtype
+    np.testing.assert_array_equal(opened["activation"], activation)
+    np.testing.assert_array_equal(opened["hidden_state"], hidden)
+    np.testing.assert_array_equal(opened["state"], np.concatenate(states))
+    for columns in (slice(5, 10), slice(13, 17), slice(len(NEURONS) - 1, None)):
+        np.testing.assert_array_equal(opened["activation"][:, columns], activation[:, columns])
+    files = {one.name for one in (path / "activation").glob("c.*")}
+    n_files = math.ceil(len(NEURONS) / 15)
+    assert files == {f"c.{i}.{j}" for i in range(3) for j in range(n_files)}
+    assert len(list((path / "state").glob("c.*"))) == math.ceil(opened.sizes["position"] / 100)
+
+
+@pytest.mark.parametrize("n_positions", [[100], [50, 50, 100], [0, 99, 1, 0], [0]])
+def test_states_that_end_with_a_chunk_or_are_empty(tmp_path, small_chunks, n_positions):
+    activation, hidden, _ = made_up(len(n_positions))
+    states = [np.full((n, 2), i + 1, dtype="f2") for i, n in enumerate(n_positions)]
+    opened = open_store(write_store(tmp_path / "one.zarr", (activation, hidden, states)))
+    back = read_states(opened)
+    assert len(back) == len(states)
+    for one, other in zip(back, states, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("n_neurons", [491_520, 589_824, 368_640])
+def test_a_store_of_the_paper_has_few_files(tmp_path, n_neurons):
+    shape = (1000, n_neurons)
+    chunks = (ROW_CHUNK, store.NEURON_CHUNK)
+    array = create_array(
+        tmp_path, "activation", shape, chunks, "f2", ["utterance", "neuron"], store.SHARD_CHUNKS
+    )
+    assert array.chunks == chunks
+    n_files = [math.ceil(n / size) for n, size in zip(shape, array.shards, strict=True)]
+    assert math.prod(n_files) <= 16
+
+
+@pytest.mark.parametrize(("dtype", "at_most"), [("float16", 0.88), ("float32", 0.46)])
+def test_the_codec_saves_what_exponents_repeat(tmp_path, dtype, at_most):
+    """float16 activations of any scale, kept as they are or as float32."""
+    values = np.random.default_rng(4).normal(size=(256, 4096)).astype("f2").astype(dtype)
+    create_array(tmp_path, "one", values.shape, values.shape, dtype, ["row", "column"])[...] = (
+        values
+    )
+    size = (tmp_path / "one" / "c.0.0").stat().st_size
+    assert size < at_most * values.nbytes
+    np.testing.assert_array_equal(zarr.open_array(tmp_path / "one")[...], values)
 
 
 def test_coordinates_equal_the_neuron_table(tmp_path):
@@ -224,6 +290,18 @@ def test_the_digest_is_the_same_for_another_order_of_batches(tmp_path):
     one = write_store(tmp_path / "one.zarr", data)
     other = write_store(tmp_path / "other.zarr", data, shuffle=3, batch=17)
     assert _digest(one) == _digest(other)
+
+
+def test_the_digest_is_that_of_the_data_and_not_of_the_layout(tmp_path, small_chunks):
+    activation, hidden, states = data = made_up(N_ROWS)
+    rows = [
+        hashlib.sha256(one.tobytes() + two.tobytes() + three.tobytes()).digest()
+        for one, two, three in zip(activation, hidden, states, strict=True)
+    ]
+    valid = np.isfinite(activation).all(axis=1)
+    whole = np.arange(100, 100 + N_ROWS).tobytes() + b"valid" + valid.tobytes() + b"".join(rows)
+    path = write_store(tmp_path / "one.zarr", data, shuffle=3)
+    assert _digest(path) == hashlib.sha256(whole).hexdigest()
 
 
 @pytest.mark.parametrize("part", [0, 1, 2], ids=["activation", "hidden_state", "state"])

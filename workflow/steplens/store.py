@@ -11,11 +11,12 @@ Layout of ``<name>.zarr``::
     utterance, layer, submodule, unit, step_invariant       coordinates
 
 A folder without ``zarr.json`` is an interrupted dump. The root attributes carry the digest of the
-data and the provenance.
+data and the provenance. Chunks, files and codec were chosen by measurement: docs/stores.md.
 """
 
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Sequence
@@ -34,8 +35,10 @@ from . import __version__
 COMMIT_MARK = "zarr.json"
 FORMAT_VERSION = 1
 NEURON_CHUNK = 16_384  # columns: what a ranking job reads at a time
-STATE_CHUNK = 4096  # positions
+SHARD_CHUNKS = 10  # chunks side by side in one file: few files, none too large to hold twice
+STATE_CHUNK = 16_384  # positions
 ROW_CHUNK = 256  # utterances: what a dump holds in memory
+_PLANE_BYTES = 2**18  # of each byte plane in a block of the codec
 
 
 class StoreError(ValueError):
@@ -55,17 +58,51 @@ def create_array(
     chunks: tuple[int, ...],
     dtype: Any,
     dims: list[str],
+    chunks_per_file: int = 1,
 ) -> zarr.Array:
-    """Create one array of a group that is not committed yet."""
+    """Create one array of a group that is not committed yet.
+
+    Parameters
+    ----------
+    path, name
+        The group's folder, and the array's name in it.
+    shape, chunks : tuple of int
+    dtype
+    dims : list of str
+        Names of the dimensions.
+    chunks_per_file : int
+        Chunks along the second dimension that share a file: a shard.
+    """
+    chunks = tuple(max(1, n) for n in chunks)
+    shards = None
+    if chunks_per_file > 1:
+        n_chunks = min(chunks_per_file, math.ceil(shape[1] / chunks[1]))
+        shards = (chunks[0], n_chunks * chunks[1], *chunks[2:])
     # In a store of its own: given the group's store and a name, zarr would write the group's zarr.json.
     return zarr.create_array(
         LocalStore(path / name),
         shape=shape,
-        chunks=tuple(max(1, n) for n in chunks),
+        chunks=chunks,
+        shards=shards if shards != chunks else None,
         dtype=dtype,
         dimension_names=dims,
-        compressors=BloscCodec(cname="zstd", clevel=3),
+        compressors=codec(dtype),
         fill_value=0,
+        chunk_key_encoding={"name": "default", "separator": "."},  # no folder a chunk
+        config={"write_empty_chunks": True},  # spares a search for zeros
+    )
+
+
+def codec(dtype: Any) -> BloscCodec:
+    """Zstandard over the bytes of equal significance, kept apart from the others.
+
+    The low byte of a float16 is noise and the high byte, sign and exponent, is not. Zstandard has one
+    Huffman table for 128 KiB: in the blocks that Blosc makes by itself both bytes share it, and hardly
+    anything is saved. Planes of a multiple of 128 KiB have a table each.
+    """
+    size = np.dtype(dtype).itemsize
+    return BloscCodec(
+        cname="zstd", clevel=1, shuffle="shuffle", typesize=size, blocksize=size * _PLANE_BYTES
     )
 
 
@@ -145,6 +182,7 @@ class StoreWriter:
         self._extra_digest = hashlib.sha256(np.asarray(utterances, dtype=np.int64).tobytes())
         self._states: dict[int, np.ndarray] = {}  # of the open window, by row
         self._state_array: zarr.Array | None = None
+        self._state_tail: np.ndarray | None = None  # what does not fill a chunk yet
         self._n_positions = np.zeros(self.n_rows, dtype=np.int32)
         shapes = {"activation": (len(neurons),), "hidden_state": hidden_shape}
         dims = {"activation": ["neuron"], "hidden_state": ["layer", "hidden"]}
@@ -156,6 +194,7 @@ class StoreWriter:
                 (min(ROW_CHUNK, self.n_rows), *(min(NEURON_CHUNK, n) for n in shape)),
                 dtype,
                 ["utterance", *dims[name]],
+                chunks_per_file=SHARD_CHUNKS if name == "activation" else 1,
             )
             for name, shape in shapes.items()
         }
@@ -204,31 +243,43 @@ class StoreWriter:
     def _flush(self, start: int, stop: int) -> None:
         size = stop - start
         for name, array in self._arrays.items():
-            array[start:stop] = self._window[name][:size]
+            # File by file: zarr holds twice what it writes at a time.
+            width = (array.shards or array.shape)[1]
+            for column in range(0, array.shape[1], width):
+                part = slice(column, column + width)
+                array[start:stop, part] = self._window[name][:size, part]
         for row in range(size):
-            digest = hashlib.sha256(self._window["activation"][row].tobytes())
-            digest.update(self._window["hidden_state"][row].tobytes())
+            digest = hashlib.sha256(self._window["activation"][row])
+            digest.update(self._window["hidden_state"][row].ravel())
             if self._states:
-                digest.update(self._states[start + row].tobytes())
+                digest.update(self._states[start + row].ravel())
             self._row_digests[start + row] = np.frombuffer(digest.digest(), dtype=np.uint8)
         if self._states:
             self._append_states()
         self._flushed = stop
 
     def _append_states(self) -> None:
-        """Append the window's encoder states to those of the windows before."""
-        states = np.concatenate([self._states[row] for row in sorted(self._states)])
+        """Append the window's encoder states to those of the windows before, in whole chunks."""
+        states = [self._states[row] for row in sorted(self._states)]
         self._states.clear()
+        if self._state_tail is not None:
+            states.insert(0, self._state_tail)
+        states = np.concatenate(states)
+        whole = len(states) // STATE_CHUNK * STATE_CHUNK
+        if whole:
+            self._write_states(states[:whole])
+        # A copy, so that what is written can go.
+        self._state_tail = states[whole:].copy()
+
+    def _write_states(self, states: np.ndarray) -> None:
         if self._state_array is None:
-            chunks = (STATE_CHUNK, states.shape[1])
-            dims = ["position", "hidden"]
+            # Where there is less than a chunk, none is filled up with zeros.
+            chunks = (min(STATE_CHUNK, len(states)), states.shape[1])
             self._state_array = create_array(
-                self.path, "state", states.shape, chunks, states.dtype, dims
+                self.path, "state", (0, chunks[1]), chunks, states.dtype, ["position", "hidden"]
             )
-            start = 0
-        else:
-            start = self._state_array.shape[0]
-            self._state_array.resize((start + len(states), states.shape[1]))
+        start = self._state_array.shape[0]
+        self._state_array.resize((start + len(states), states.shape[1]))
         self._state_array[start:] = states
 
     def add(self, name: str, values: np.ndarray) -> None:
@@ -246,7 +297,9 @@ class StoreWriter:
             raise StoreError(
                 f"{self.path}: expected {self.n_rows} utterances, got {int(self._filled.sum())}"
             )
-        if self._state_array is not None:
+        if self._state_tail is not None:
+            if len(self._state_tail) or self._state_array is None:
+                self._write_states(self._state_tail)
             add_array(self.path, "n_positions", self._n_positions, ["utterance"])
         self._extra_digest.update(self._row_digests.tobytes())
         commit(self.path, {"digest": self._extra_digest.hexdigest()} | self._attributes)

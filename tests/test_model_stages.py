@@ -7,10 +7,9 @@ import torch
 from conftest import relative_difference
 from tiny_checkpoints import write_checkpoint
 
-from steplens.activations import Recorder, masked_mean
+from steplens.activations import Recorder
 from steplens.atomic import write_parquet
 from steplens.audio import write_wav
-from steplens.batching import length_sorted_batches
 from steplens.capture import capture
 from steplens.decoding import Decoder, decode
 from steplens.encoding import TextInput, encode
@@ -183,13 +182,8 @@ def test_an_utterance_is_the_same_alone_and_in_any_batch(source, features, modul
         recorder.begin(mask, state_mask)
         with torch.inference_mode():
             states = encoder(values, attention_mask=mask).last_hidden_state
-        result = recorder.result()
-        ends = state_mask.sum(1).tolist()
-        return (
-            result.activation.numpy().copy(),
-            result.hidden_state.numpy(),
-            [state[:end].numpy() for state, end in zip(states, ends, strict=True)],
-        )
+        seen = recorder.result(states, state_mask.sum(1).tolist()).on_host()
+        return seen.activation, seen.hidden_state, seen.states
 
     together = passed(items)
     for row, item in enumerate(items):
@@ -249,7 +243,7 @@ def test_decoding_from_stored_states_equals_generate_on_the_whole_model(
         options = {"tgt_lang": target, "num_beams": 1, "do_sample": False, "max_new_tokens": 12}
         with torch.no_grad():
             if task in ("s2t", "asr"):
-                values, mask = spoken.batch(np.array([row]))
+                values, mask = spoken.pad([spoken.load(row)])
                 tokens = reference["speech"].generate(values, attention_mask=mask, **options)
             else:
                 tokens = reference["text"].generate(
@@ -285,7 +279,7 @@ def test_capture_equals_hooks_during_step_by_step_generation(run, reference, sou
     ]
     for row in np.flatnonzero(store["valid"].to_numpy()):
         calls.clear()
-        values, mask = spoken.batch(np.array([row]))
+        values, mask = spoken.pad([spoken.load(row)])
         with torch.no_grad():
             model.generate(values, attention_mask=mask, tgt_lang="deu", num_beams=1,
                            do_sample=False, max_new_tokens=12)  # fmt: skip
@@ -342,15 +336,6 @@ def test_encoders_hold_the_checkpoints_weights(source, reference):
             assert torch.equal(tensor, expected[name]), name
 
 
-def test_masked_mean_ignores_what_padding_holds():
-    """Infinity behind the end of an utterance does not reach its mean."""
-    values = torch.randn(2, 4, 3)
-    mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])
-    expected = torch.stack([values[0].mean(0), values[1, :2].mean(0)])
-    values[1, 2:] = torch.inf
-    torch.testing.assert_close(masked_mean(values, mask), expected)
-
-
 def test_one_batch_of_steering_fixes_its_rows_and_leaves_the_others(run, source):
     """Rows of a generation have neurons fixed at every position; the unsteered row decodes as ever."""
     decoder = Decoder(source, max_new_tokens=6)
@@ -380,15 +365,3 @@ def test_a_language_without_a_tag_is_named(source):
         TextInput(["habari"], load_tokenizer(source), "swh")
     with pytest.raises(ValueError, match="expected a language tag for swh, it has cmn, deu, eng"):
         Decoder(source, max_new_tokens=2).tag("swh")
-
-
-@pytest.mark.parametrize(("n", "batch", "window"), [(1, 4, 8), (17, 4, 8), (32, 8, 8), (9, 20, 5)])
-def test_batches_hold_every_row_once_and_stay_in_their_window(n, batch, window):
-    """Batches never mix windows, and each window comes longest first."""
-    lengths = np.random.default_rng(n).integers(1, 50, n)
-    seen = list(length_sorted_batches(lengths, batch, window))
-    assert sorted(np.concatenate(seen).tolist()) == list(range(n))
-    for rows in seen:
-        assert len(rows) <= batch
-        assert len(set(rows // window)) == 1
-        assert (np.diff(lengths[rows]) <= 0).all()

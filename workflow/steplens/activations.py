@@ -1,8 +1,8 @@
-"""Reads every neuron of a module while it runs, pooled on the device into one preallocated buffer.
+"""Reads every neuron of a module while it runs, pooled on the device into one buffer a batch.
 
-A forward hook on each submodule writes its (pooled) output into the columns of its neurons; nothing is
-copied to the host before the batch is over. Hooks return nothing: a hook that returned its input
-would replace the submodule's output.
+A forward hook on each submodule writes its (pooled) output into the columns of its neurons, in the
+dtype of the store. Nothing is copied to the host and nothing waits for the device before the batch is
+over. Hooks return nothing: a hook that returned its input would replace the submodule's output.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,38 +13,55 @@ import numpy as np
 import torch
 from torch import nn
 
+from .pooling import Pooling, last_position
 from .sites import Slot, slots
+from .transfers import HostCopy, copy_stream
+
+_DTYPES = {"float16": torch.float16, "float32": torch.float32}
 
 
 class ActivationError(ValueError):
     """An activation that no statistic may be computed from."""
 
 
-def masked_mean(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Mean over valid positions, accumulated in float32 (D2).
-
-    Parameters
-    ----------
-    values : (batch, time, units) tensor
-    mask : (batch, time) tensor
-        1 where valid; at least one valid position a row.
-
-    Returns
-    -------
-    (batch, units) float32 tensor
-    """
-    weights = (mask / mask.sum(1, keepdim=True)).to(torch.float32)  # (batch, time)
-    # A padded position may hold anything, infinity included: zero times it must stay zero.
-    valid = values.float().masked_fill(~mask.bool().unsqueeze(-1), 0.0)
-    return torch.bmm(weights.unsqueeze(1), valid).squeeze(1)
-
-
 @dataclass
-class Recorded:
-    """One batch: what the hooks of a recorder saw, on the device."""
+class OnHost:
+    """One batch as NumPy arrays."""
 
-    activation: torch.Tensor  # (batch, n_neurons) float32
-    hidden_state: torch.Tensor  # (batch, layers, hidden) float32
+    activation: np.ndarray  # (batch, n_neurons) in the store's dtype
+    hidden_state: np.ndarray  # (batch, layers, hidden) in the store's dtype
+    states: list[np.ndarray]  # (n_positions, hidden) a row; empty where none were given
+
+
+class Recorded:
+    """One batch: what the hooks of a recorder saw, on its way to the host."""
+
+    def __init__(
+        self, copy: HostCopy, n_neurons: int, hidden_shape: tuple[int, int], lengths: list[int]
+    ):
+        self._copy, self._lengths = copy, lengths
+        self._n_neurons, self._hidden_shape = n_neurons, hidden_shape
+
+    @property
+    def exact(self) -> bool:
+        """Whether what padded positions held cannot have reached the means (``Pooling.exact``)."""
+        return not self._copy.has("finite")
+
+    def is_finite(self) -> bool:
+        """Whether all is; for a batch that is not exact. Waits until it is there."""
+        return bool(self._copy.wait()["finite"].all())
+
+    def on_host(self) -> OnHost:
+        """The whole batch; waits until it is there."""
+        copied = self._copy.wait()
+        values = copied["values"].numpy()
+        activation, hidden = values[:, : self._n_neurons], values[:, self._n_neurons :]
+        states = copied["states"].numpy() if self._lengths else ()
+        return OnHost(
+            activation,
+            hidden.reshape(len(values), *self._hidden_shape),
+            [state[:length] for state, length in zip(states, self._lengths, strict=True)],
+        )
 
 
 class Recorder:
@@ -56,6 +73,19 @@ class Recorder:
         The speech encoder, the text encoder or the decoder.
     config : model config
     module : {"speech_encoder", "text_encoder", "decoder"}
+    dtype : {"float16", "float32"}
+        Of what is recorded; means are taken in float32.
+    by_row : bool, optional
+        As in ``Pooling``.
+
+    Attributes
+    ----------
+    slots : list of Slot
+    n_neurons : int
+    dtype : {"float16", "float32"}
+    hidden_shape : (int, int)
+        Places of the residual stream (before the first layer, after every layer, after the speech
+        adapter) and hidden size.
 
     Notes
     -----
@@ -63,32 +93,51 @@ class Recorder:
     input (D3), its cross-attention keys and values pooled over the encoder's positions (D4).
     """
 
-    def __init__(self, root: nn.Module, config: Any, module: str):
-        self.module = module
+    def __init__(
+        self,
+        root: nn.Module,
+        config: Any,
+        module: str,
+        dtype: str = "float32",
+        by_row: bool | None = None,
+    ):
         self.slots = slots(config, module)
         self.n_neurons = self.slots[-1].columns.stop
-        self._masks: dict[str, torch.Tensor] = {}
-        self._buffer = torch.zeros(0)
-        self._hidden: list[torch.Tensor] = []
-        self._handles = [
-            root.get_submodule(slot.path).register_forward_hook(self._neuron_hook(slot))
-            for slot in self.slots
-        ]
         layers = root.encoder.layers if module == "speech_encoder" else root.layers
+        adapter = getattr(root, "adapter", None)
+        self.hidden_shape = (len(layers) + 1 + (adapter is not None), config.hidden_size)
+        self.device = next(root.parameters()).device
+        self._reads_last_position = module == "decoder"
+        self.dtype, self._by_row = dtype, by_row
+        # On a CPU what is recorded is cast in one go at the end of a batch.
+        on_cpu = self.device.type == "cpu"
+        self._buffer_dtype = torch.float32 if on_cpu else _DTYPES[dtype]
+        self._stream = copy_stream(self.device)
+        self._widths = [slot.columns.stop - slot.columns.start for slot in self.slots]
+        self._widths += [self.hidden_shape[1]] * self.hidden_shape[0]
+        self._buffer: torch.Tensor | None = None  # (batch, all columns)
+        # Its columns: those of every slot, then those of every place of the residual stream.
+        self._columns: tuple[torch.Tensor, ...] | None = None
+        self._pool: dict[str, Callable[[torch.Tensor, torch.Tensor], None]] = {}
+        self._exact = True
+        self._handles = [
+            root.get_submodule(slot.path).register_forward_hook(self._neuron_hook(number, slot))
+            for number, slot in enumerate(self.slots)
+        ]
+        first = len(self.slots)
         self._handles.append(
             layers[0].register_forward_pre_hook(
-                lambda _module, args, kwargs: self._keep_hidden(
-                    args[0] if args else kwargs["hidden_states"]
+                lambda _module, args, kwargs: self._pool["own"](
+                    self._columns[first], args[0] if args else kwargs["hidden_states"]
                 ),
                 with_kwargs=True,
             )
         )
-        for layer in layers:
-            self._handles.append(layer.register_forward_hook(self._residual_hook("own")))
-        adapter = getattr(root, "adapter", None)
+        for number, layer in enumerate(layers, first + 1):
+            self._handles.append(layer.register_forward_hook(self._residual_hook(number, "own")))
         if adapter is not None:
-            self._handles.append(adapter.register_forward_hook(self._residual_hook("encoder")))
-        self.n_hidden = len(layers) + 1 + (adapter is not None)
+            hook = self._residual_hook(first + self.hidden_shape[0] - 1, "encoder")
+            self._handles.append(adapter.register_forward_hook(hook))
 
     def begin(self, own_mask: torch.Tensor, encoder_mask: torch.Tensor | None = None) -> None:
         """Prepare for one batch.
@@ -100,57 +149,72 @@ class Recorder:
         encoder_mask : (batch, positions) tensor, optional
             Valid positions of the encoder's final states: after the adapter, or what the decoder
             attends to.
-        """
-        self._masks = {"own": own_mask}
-        if encoder_mask is not None:
-            self._masks["encoder"] = encoder_mask
-        batch = len(own_mask)
-        if self._buffer.shape[0] < batch or self._buffer.device != own_mask.device:
-            self._buffer = torch.empty(batch, self.n_neurons, device=own_mask.device)
-        self._hidden = []
 
-    def result(self) -> Recorded:
-        """What the batch left behind; the activation is overwritten by the next batch."""
-        batch = len(self._masks["own"])
-        return Recorded(self._buffer[:batch], torch.stack(self._hidden, dim=1))
+        Notes
+        -----
+        Masks are best given on the CPU: the host waits for those of a GPU.
+        """
+        self._buffer = self._columns = None  # of a batch that failed
+        # Never the last batch's, which may still be on its way; the allocator reuses it in time.
+        self._buffer = torch.empty(
+            len(own_mask), sum(self._widths), dtype=self._buffer_dtype, device=self.device
+        )
+        self._columns = self._buffer.split(self._widths, dim=1)
+        masks = {"own": own_mask, "encoder": encoder_mask}
+        self._pool, self._exact = {}, True
+        if self._reads_last_position:
+            self._pool["own"] = last_position
+            del masks["own"]
+        for name, mask in masks.items():
+            if mask is not None:
+                pooling = Pooling(mask, self.device, self._by_row)
+                self._pool[name] = pooling.into
+                self._exact &= pooling.exact
+
+    def result(
+        self, states: torch.Tensor | None = None, lengths: list[int] | None = None
+    ) -> Recorded:
+        """What the batch left behind, on its way to the host in one copy.
+
+        Parameters
+        ----------
+        states : (batch, positions, hidden) tensor, optional
+            Final encoder states, to be copied along in the dtype of the computation.
+        lengths : list of int, optional
+            Valid positions of ``states`` of every row.
+        """
+        copied = {"values": self._buffer.to(_DTYPES[self.dtype])}
+        if not self._exact:
+            copied["finite"] = torch.isfinite(copied["values"]).all(1)
+        if states is not None:
+            copied["states"] = states
+        recorded = Recorded(
+            HostCopy(copied, self._stream), self.n_neurons, self.hidden_shape, lengths or []
+        )
+        self._buffer = self._columns = None
+        return recorded
 
     def close(self) -> None:
         """Remove the hooks."""
         for handle in self._handles:
             handle.remove()
 
-    def _pool(self, values: torch.Tensor, positions: str) -> torch.Tensor:
-        if self.module == "decoder" and positions == "own":
-            return values[:, -1].float()
-        return masked_mean(values, self._masks[positions])
-
-    def _neuron_hook(self, slot: Slot) -> Callable:
+    def _neuron_hook(self, number: int, slot: Slot) -> Callable:
         positions = "encoder" if slot.site.over_encoder else "own"
+        channels_first = slot.site.channels_first
 
         def hook(_module, _args, output):
-            values = output.transpose(1, 2) if slot.site.channels_first else output
-            pooled = self._pool(values, positions)
-            self._buffer[: len(pooled), slot.columns] = pooled
+            values = output.transpose(1, 2) if channels_first else output
+            self._pool[positions](self._columns[number], values)
 
         return hook
 
-    def _residual_hook(self, positions: str) -> Callable:
+    def _residual_hook(self, number: int, positions: str) -> Callable:
         def hook(_module, _args, output):
-            self._keep_hidden(output[0] if isinstance(output, tuple) else output, positions)
+            values = output[0] if isinstance(output, tuple) else output
+            self._pool[positions](self._columns[number], values)
 
         return hook
-
-    def _keep_hidden(self, values: torch.Tensor, positions: str = "own") -> None:
-        self._hidden.append(self._pool(values, positions))
-
-
-def to_host(recorded: Recorded, dtype: str) -> tuple[np.ndarray, np.ndarray]:
-    """``activation`` and ``hidden_state`` of a batch in the store's dtype, as NumPy arrays."""
-    torch_dtype = {"float16": torch.float16, "float32": torch.float32}[dtype]
-    return (
-        recorded.activation.to(torch_dtype).cpu().numpy(),
-        recorded.hidden_state.to(torch_dtype).cpu().numpy(),
-    )
 
 
 def require_finite(
@@ -177,9 +241,9 @@ def require_finite(
     where : str
         What is being dumped, for the message.
     """
-    finite = np.isfinite(activation).all(1) & np.isfinite(hidden_state).all((1, 2))
-    if finite.all():
+    if _all_finite(activation) and _all_finite(hidden_state):
         return
+    finite = np.isfinite(activation).all(1) & np.isfinite(hidden_state).all((1, 2))
     row = int(np.argmin(finite))
     for place, values in _in_running_order(activation[row], hidden_state[row], layer_slots):
         wrong = np.flatnonzero(~np.isfinite(values))
@@ -202,9 +266,8 @@ def require_finite_states(states: list[np.ndarray], utterances: np.ndarray, wher
         Where they are or go, for the message.
     """
     for utterance, state in zip(utterances, states, strict=True):
-        finite = np.isfinite(state)
-        if not finite.all():
-            position, unit = np.argwhere(~finite)[0]
+        if not _all_finite(state):
+            position, unit = np.argwhere(~np.isfinite(state))[0]
             raise ActivationError(
                 f"{where}: utterance {utterance}, final states of the encoder, position {position}, "
                 f"unit {unit}: expected a finite number, got {state[position, unit]} in {state.dtype}; "
@@ -267,6 +330,14 @@ def _in_running_order(
             at += 1
     for number in range(n_layers + 1, len(hidden_state)):
         yield _residual(number, n_layers), hidden_state[number]
+
+
+def _all_finite(values: np.ndarray) -> bool:
+    if values.dtype != np.float16:
+        return bool(np.isfinite(values).all())
+    # NumPy turns every float16 into a float32 first; in bits, all ones in the exponent, it is 15 times
+    # as fast.
+    return not ((values.view(np.uint16) & 0x7C00) == 0x7C00).any()
 
 
 def _place(slot: Slot) -> str:

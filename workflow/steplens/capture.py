@@ -12,15 +12,17 @@ import numpy as np
 import pandas as pd
 import torch
 
-from .activations import Recorder, require_finite, require_finite_states, to_host
-from .batching import length_sorted_batches
+from .activations import Recorded, Recorder, require_finite_states
+from .batching import pad_states
 from .decoding import Decoder
+from .dumping import dump
 from .model_source import ModelSource
 from .progress import progress
 from .provenance import provenance
 from .sites import neuron_table
-from .store import ROW_CHUNK, StoreWriter, open_store, read_states
+from .store import StoreWriter, open_store, read_states
 from .tasks import target_of
+from .transfers import to_device
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +51,7 @@ def capture(
     encoder_store, decoding, output : paths
     dtype : {"float16", "float32"}
     batch_size : int
+        Utterances at a time, at most: fewer where they do not fit into memory.
     """
     decoded = pd.read_parquet(decoding)
     data = open_store(encoder_store)
@@ -64,39 +67,57 @@ def capture(
         decoder.tag(target_of(task, language, output_language)),
     ]
     text_decoder = decoder.model.text_decoder
-    recorder = Recorder(text_decoder, decoder.model.config, "decoder")
-    neurons = neuron_table(decoder.model.config, "decoder")
-    shape = (recorder.n_hidden, decoder.model.config.hidden_size)
+    recorder = Recorder(text_decoder, decoder.model.config, "decoder", dtype)
+    prefixes = torch.tensor(
+        [[*start, *_prefix(tokens, step)] for tokens in decoded["tokens"]]
+    )  # (n, step + 1)
+
+    def run(rows: np.ndarray) -> Recorded:
+        chosen = [states[row] for row in rows]
+        return decoder_pass(text_decoder, recorder, prefixes[torch.from_numpy(rows)], chosen)
+
     with StoreWriter(
-        output, utterances, neurons, shape, dtype,
+        output, utterances, neuron_table(decoder.model.config, "decoder"), recorder.hidden_shape, dtype,
         provenance(source, module="decoder", task=task, language=language, step=step),
     ) as store, progress(len(states), f"capture {task} {language} step {step}") as bar:  # fmt: skip
         store.add("valid", valid)
-        # An utterance that is not valid costs no pass: length 0 sorts it behind the others.
-        lengths = np.where(valid, [len(state) for state in states], 0)
-        for rows in length_sorted_batches(lengths, batch_size, ROW_CHUNK):
-            going = rows[valid[rows]]
-            activation = np.full((len(rows), recorder.n_neurons), np.nan, dtype=dtype)
-            hidden = np.full((len(rows), *shape), np.nan, dtype=dtype)
-            if len(going):
-                prefixes = torch.tensor(
-                    [[*start, *decoded["tokens"].iloc[row][: step - 1]] for row in going],
-                    device=source.torch_device,
-                )  # (batch, step + 1)
-                encoder_states, mask = decoder.to_device([states[row] for row in going])
-                recorder.begin(torch.ones_like(prefixes), mask)
-                with torch.inference_mode():
-                    text_decoder(
-                        input_ids=prefixes,
-                        encoder_hidden_states=encoder_states,
-                        encoder_attention_mask=mask,
-                        use_cache=False,
-                    )
-                seen = to_host(recorder.result(), dtype)
-                where = f"capture {task} {language} step {step}"
-                require_finite(*seen, utterances[going], recorder.slots, where)
-                activation[valid[rows]], hidden[valid[rows]] = seen
-            store.write(rows, activation, hidden)
-            bar.update(len(rows))
+        lengths = np.array([len(state) for state in states])
+        where = f"capture {task} {language} step {step}"
+        dump(store, recorder, utterances, lengths, batch_size, run, where, bar, valid)
     log.info("%s %s step %d: %d of %d utterances valid", task, language, step, valid.sum(),
              len(valid))  # fmt: skip
+
+
+def _prefix(tokens: list[int], step: int) -> list[int]:
+    """The first ``step`` - 1 tokens; a sentence that is not valid, and not passed, is filled up."""
+    return [*tokens[: step - 1], *[0] * (step - 1 - len(tokens))]
+
+
+@torch.inference_mode()
+def decoder_pass(
+    text_decoder: torch.nn.Module,
+    recorder: Recorder,
+    prefixes: torch.Tensor,
+    states: list[np.ndarray],
+) -> Recorded:
+    """One batch through the decoder.
+
+    Parameters
+    ----------
+    text_decoder : nn.Module
+    recorder : Recorder
+        Of ``text_decoder``.
+    prefixes : (batch, step + 1) tensor
+        Token ids, on the host; the last position is read.
+    states : list of (n_positions, hidden) arrays
+        Final encoder states of every row.
+    """
+    padded, mask = (torch.from_numpy(one) for one in pad_states(states))
+    recorder.begin(torch.ones_like(prefixes), mask)
+    text_decoder(
+        input_ids=to_device(prefixes, recorder.device),
+        encoder_hidden_states=to_device(padded, recorder.device, text_decoder.dtype),
+        encoder_attention_mask=to_device(mask, recorder.device),
+        use_cache=False,
+    )
+    return recorder.result()

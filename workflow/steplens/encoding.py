@@ -11,8 +11,10 @@ import pandas as pd
 import soundfile
 import torch
 
-from .activations import Recorder, require_finite, require_finite_states, to_host
+from .activations import Recorded, Recorder
+from .ahead import Ahead
 from .batching import length_sorted_batches
+from .dumping import dump
 from .features import SAMPLING_RATE_HZ, pad_features, speech_features
 from .model_source import ModelSource
 from .models import load_speech_encoder, load_text_encoder, load_tokenizer
@@ -20,6 +22,7 @@ from .progress import progress
 from .provenance import provenance
 from .sites import neuron_table
 from .store import ROW_CHUNK, StoreWriter
+from .transfers import to_device
 
 log = logging.getLogger(__name__)
 
@@ -33,12 +36,9 @@ class SpeechInput:
         self.lengths = speech["n_samples"].to_numpy()
         self._paths = [folder / name for name in speech["path"]]
 
-    def batch(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """(batch, frames, 160) features and their (batch, frames) mask."""
-        return pad_features([self._features(self._paths[row]) for row in rows])
-
-    @staticmethod
-    def _features(path: Path) -> torch.Tensor:
+    def load(self, row: int) -> torch.Tensor:
+        """(frames, 160) features of one utterance."""
+        path = self._paths[row]
         wave, rate = soundfile.read(path, dtype="float32")
         if rate != SAMPLING_RATE_HZ:
             raise ValueError(f"{path}: expected {SAMPLING_RATE_HZ} Hz audio, got {rate} Hz")
@@ -46,6 +46,11 @@ class SpeechInput:
             return speech_features(wave)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
+
+    @staticmethod
+    def pad(features: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """(batch, frames, 160) features and their (batch, frames) mask."""
+        return pad_features(features)
 
 
 class TextInput:
@@ -63,13 +68,17 @@ class TextInput:
         self._padding = tokenizer.pad_token_id
         self.lengths = np.array([len(tokens) for tokens in self._tokens])
 
-    def batch(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    def load(self, row: int) -> torch.Tensor:
+        """(length,) token ids of one utterance."""
+        return self._tokens[row]
+
+    def pad(self, tokens: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """(batch, length) token ids and their (batch, length) mask."""
-        tokens = torch.nn.utils.rnn.pad_sequence(
-            [self._tokens[row] for row in rows], batch_first=True, padding_value=self._padding
+        padded = torch.nn.utils.rnn.pad_sequence(
+            tokens, batch_first=True, padding_value=self._padding
         )
-        lengths = torch.tensor(self.lengths[rows])
-        return tokens, (torch.arange(tokens.shape[1])[None] < lengths[:, None]).long()
+        lengths = torch.tensor([len(one) for one in tokens])
+        return padded, (torch.arange(padded.shape[1])[None] < lengths[:, None]).long()
 
 
 def encode(
@@ -96,7 +105,7 @@ def encode(
     dtype : {"float16", "float32"}
         Of the stored activations; the states keep the dtype of the computation.
     batch_size : int
-        Utterances at a time.
+        Utterances at a time, at most: fewer where they do not fit into memory.
     """
     sentences = pd.read_parquet(corpus)
     module = MODULE_OF[modality]
@@ -107,49 +116,59 @@ def encode(
     else:
         inputs = TextInput(sentences["text"].tolist(), load_tokenizer(source), language)
         encoder = load_text_encoder(source)
-    recorder = Recorder(encoder, encoder.config, module)
-    run = _speech_pass if modality == "speech" else _text_pass
+    recorder = Recorder(encoder, encoder.config, module, dtype)
+    encoder_pass = speech_pass if modality == "speech" else text_pass
     utterances = sentences["utterance"].to_numpy()
     log.info("encoding %d utterances (%s, %s) on %s", len(utterances), modality, language,
              source.torch_device)  # fmt: skip
+    order = np.concatenate(list(length_sorted_batches(inputs.lengths, batch_size, ROW_CHUNK)))
     with (
         StoreWriter(
             output,
             utterances,
             neuron_table(encoder.config, module),
-            (recorder.n_hidden, encoder.config.hidden_size),
+            recorder.hidden_shape,
             dtype,
             provenance(source, module=module, modality=modality, language=language),
         ) as store,
         progress(len(utterances), f"encode {modality} {language}") as bar,
+        Ahead(inputs.load, order, 2 * batch_size, _threads(source)) as loaded,
     ):
-        for rows in length_sorted_batches(inputs.lengths, batch_size, ROW_CHUNK):
-            values, mask = inputs.batch(rows)
-            states, state_mask = run(encoder, recorder, values, mask, source)
-            activation, hidden_state = to_host(recorder.result(), dtype)
-            where = f"encode {modality} {language}"
-            require_finite(activation, hidden_state, utterances[rows], recorder.slots, where)
-            lengths = state_mask.sum(1).tolist()
-            kept = [state[:n] for state, n in zip(states.cpu().numpy(), lengths, strict=True)]
-            require_finite_states(kept, utterances[rows], where)
-            store.write(rows, activation, hidden_state, kept)
-            bar.update(len(rows))
+
+        def run(rows: np.ndarray) -> Recorded:
+            return encoder_pass(encoder, recorder, *inputs.pad(loaded.take(rows)))
+
+        where = f"encode {modality} {language}"
+        dump(store, recorder, utterances, inputs.lengths, batch_size, run, where, bar)
+
+
+def _threads(source: ModelSource) -> int:
+    """Threads that read audio: on a CPU the model needs the others."""
+    return 1 if source.torch_device.type == "cpu" else torch.get_num_threads()
 
 
 @torch.inference_mode()
-def _speech_pass(encoder, recorder: Recorder, features, mask, source: ModelSource):
-    features = features.to(source.torch_device, source.torch_dtype)
-    mask = mask.to(source.torch_device)
+def speech_pass(
+    encoder: torch.nn.Module, recorder: Recorder, features: torch.Tensor, mask: torch.Tensor
+) -> Recorded:
+    """One batch, given on the host as ``SpeechInput.pad`` gives it, through the speech encoder."""
     lengths = encoder._compute_sub_sample_lengths_from_attention_mask(mask).long()
-    positions = torch.arange(int(lengths.max()), device=mask.device)
-    state_mask = (positions[None] < lengths[:, None]).long()
-    recorder.begin(mask, state_mask)
-    states = encoder(features, attention_mask=mask).last_hidden_state
-    return states[:, : state_mask.shape[1]], state_mask
+    positions = torch.arange(int(lengths.max()))
+    recorder.begin(mask, positions[None] < lengths[:, None])
+    states = encoder(
+        to_device(features, recorder.device, encoder.dtype),
+        attention_mask=to_device(mask, recorder.device),
+    ).last_hidden_state
+    return recorder.result(states, lengths.tolist())
 
 
 @torch.inference_mode()
-def _text_pass(encoder, recorder: Recorder, tokens, mask, source: ModelSource):
-    tokens, mask = tokens.to(source.torch_device), mask.to(source.torch_device)
+def text_pass(
+    encoder: torch.nn.Module, recorder: Recorder, tokens: torch.Tensor, mask: torch.Tensor
+) -> Recorded:
+    """One batch, given on the host as ``TextInput.pad`` gives it, through the text encoder."""
     recorder.begin(mask)
-    return encoder(tokens, attention_mask=mask).last_hidden_state, mask
+    states = encoder(
+        to_device(tokens, recorder.device), attention_mask=to_device(mask, recorder.device)
+    ).last_hidden_state
+    return recorder.result(states, mask.sum(1).tolist())

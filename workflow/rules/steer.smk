@@ -14,24 +14,23 @@ UNSTEERED = [(task, lang) for task in STEERED_TASKS for lang in LANGUAGES]
 
 
 rule steer:
-    """Generate with the neurons of every other language fixed, and with the controls."""
+    """Generate with the neurons of every other language fixed, and with the controls, at all steps.
+
+    Outputs are kept in the folder .parts beside the tables: after a change, or when a job was stopped,
+    only those that are not there are generated.
+    """
     message:
-        "steer: {wildcards.task} of {wildcards.lang} with the neurons of step {wildcards.tt}"
+        "steer: {wildcards.task} of {wildcards.lang} with the neurons of every step"
     input:
         MODEL_FETCHED,
-        ranking=RESULTS
-        / "ranking"
-        / "decoder"
-        / IDENTIFICATION_TASK
-        / "step-{tt}.zarr"
-        / "zarr.json",
+        rankings=[decoder_ranking(IDENTIFICATION_TASK, step) for step in STEPS],
         encoder=task_encoder_store,
     output:
-        RESULTS / "steering" / "texts" / "{task}" / "{lang}" / "step-{tt}.parquet",
+        [steered_texts("{task}", "{lang}", step) for step in STEPS],
     log:
-        log_of("steer/{task}/{lang}/step-{tt}"),
+        log_of("steer/{task}/{lang}"),
     benchmark:
-        benchmark_of("steer/{task}/{lang}/step-{tt}")
+        benchmark_of("steer/{task}/{lang}")
     conda:
         ENVS / "torch.yaml"
     threads: 1
@@ -42,6 +41,7 @@ rule steer:
     params:
         code=code_digest("steering"),
         model=MODEL,
+        steps=STEPS,
         k=CONFIG.steering.k,
         n_utterances=CONFIG.steering.n_utterances,
         n_random=CONFIG.steering.n_random,

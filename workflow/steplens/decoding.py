@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from .activations import ActivationError, first_non_finite, require_finite_states
+from .activations import require_finite_states
 from .atomic import write_parquet
-from .batching import length_sorted_batches, pad_states
+from .batching import pad_states, run_batches
+from .generation import generate, require_plain_greedy
+from .intervention import Intervention
 from .model_source import ModelSource
-from .models import BaseModelOutput, language_tags, load_decoder, load_tokenizer
+from .models import files_of, language_tags, load_decoder, load_tokenizer
 from .progress import progress
 from .store import open_store, read_states
 from .tasks import target_of
@@ -36,6 +38,7 @@ class Decoder:
         self.source = source
         self.max_new_tokens = max_new_tokens
         self.end = self.model.config.eos_token_id
+        require_plain_greedy(self.model.generation_config, self.model.config, str(files_of(source)))
 
     def tag(self, language: str) -> int:
         """Token id of a language tag; an error lists what the model has."""
@@ -55,13 +58,13 @@ class Decoder:
             torch.from_numpy(mask).to(device),
         )
 
-    @torch.inference_mode()
     def greedy(
         self,
         states: torch.Tensor,
         mask: torch.Tensor,
         language: str,
         utterances: np.ndarray | None = None,
+        intervention: Intervention | None = None,
     ) -> tuple[list[list[int]], list[bool]]:
         """Content tokens of each sentence, and whether it ended before the limit.
 
@@ -73,61 +76,24 @@ class Decoder:
             The language tag to start with.
         utterances : (batch,) array, optional
             Sentence ids, for messages.
+        intervention : Intervention, optional
+            Of the rows of this batch, for as long as it takes.
 
         Raises
         ------
         ActivationError
             NaN or infinity on the way to a token: which would be chosen then means nothing.
         """
-        tag = torch.full((len(states), 1), self.tag(language), device=states.device)
-        finite: list[torch.Tensor] = []  # a (batch,) tensor for every step
-        watch = self.model.text_decoder.register_forward_hook(
-            lambda _module, _args, output: finite.append(torch.isfinite(output[0]).all((1, 2)))
+        written = generate(
+            self.model,
+            states,
+            mask,
+            [self.model.config.decoder_start_token_id, self.tag(language)],
+            self.max_new_tokens,
+            intervention,
+            None if utterances is None else [f"utterance {one}" for one in utterances],
         )
-        try:
-            tokens = self.model.generate(
-                decoder_input_ids=tag,  # generate puts the start token </s> before it
-                encoder_outputs=BaseModelOutput(last_hidden_state=states),
-                attention_mask=mask,
-                num_beams=1,
-                do_sample=False,
-                max_new_tokens=self.max_new_tokens,
-            )
-        finally:
-            watch.remove()
-        contents, ended = [], []
-        for row in tokens[:, 2:].tolist():
-            ended.append(self.end in row)
-            contents.append(row[: row.index(self.end)] if self.end in row else row)
-        self._require_finite(
-            torch.stack(finite, 1).cpu(), contents, tokens, states, mask, utterances
-        )
-        return contents, ended
-
-    def _require_finite(self, finite, contents, tokens, states, mask, utterances) -> None:
-        """``finite`` is (batch, steps); steps after a sentence's end do not count."""
-        n_steps = torch.tensor([len(content) for content in contents])[:, None] + 1
-        wrong = ~finite & (torch.arange(finite.shape[1]) < n_steps)
-        if not wrong.any():
-            return
-        row, step = wrong.nonzero()[0].tolist()
-        place = first_non_finite(
-            self.model.text_decoder,
-            self.model.config,
-            row,
-            lambda: self.model.text_decoder(
-                input_ids=tokens[:, : step + 2],
-                encoder_hidden_states=states,
-                encoder_attention_mask=mask,
-                use_cache=False,
-            ),
-        )
-        name = f"row {row} of the batch" if utterances is None else f"utterance {utterances[row]}"
-        raise ActivationError(
-            f"decoding: {name}, step {step + 1}, {place or 'final layer norm'}: expected finite "
-            f"activations, got NaN or infinity in {states.dtype}; check the checkpoint, and where "
-            "model.dtype is float16 try float32"
-        )
+        return written.contents, written.ended
 
     def text(self, tokens: list[int]) -> str:
         """Tokens as text, without special tokens."""
@@ -165,14 +131,16 @@ def decode(
     require_finite_states(states, utterances, str(encoder_store))
     decoder = Decoder(source, max_new_tokens)
     target = target_of(task, language, output_language)
+    lengths = [len(state) for state in states]
+
+    def run(rows: np.ndarray) -> tuple[list[list[int]], list[bool]]:
+        inputs = decoder.to_device([states[row] for row in rows])
+        return decoder.greedy(*inputs, target, utterances[rows])
+
     rows_of = {}
     with progress(len(states), f"decode {task} {language}") as bar:
-        lengths = [len(state) for state in states]
-        for rows in length_sorted_batches(lengths, batch_size, len(states)):
-            contents, ended = decoder.greedy(
-                *decoder.to_device([states[row] for row in rows]), target, utterances[rows]
-            )
-            rows_of |= dict(zip(rows.tolist(), zip(contents, ended, strict=True), strict=True))
+        for rows, written in run_batches(lengths, batch_size, len(states), run):
+            rows_of |= dict(zip(rows.tolist(), zip(*written, strict=True), strict=True))
             bar.update(len(rows))
     contents = [rows_of[row][0] for row in range(len(states))]
     write_parquet(

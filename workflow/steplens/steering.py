@@ -1,22 +1,23 @@
 """Stage ``steer``: generation with a target language's control neurons fixed, and its controls (D8).
 
-Per (task, source language, step). For every other language as target: the target's own neurons
-(``steered``), random neurons matched by layer and submodule (``random``, several seeds) and another
-language's neurons (``other_language``), all fixed to the target's medians. The unsteered run is the
-decode stage's output.
+Per (task, source language), for all steps. For every step and every other language as target: the
+target's own neurons (``steered``), random neurons matched by layer and submodule (``random``, several
+seeds) and another language's neurons (``other_language``), all fixed to the target's medians. All of
+them share the batches. The unsteered run is the decode stage's output.
 """
 
-import itertools
 import logging
 import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from .atomic import write_parquet
-from .decoding import Decoder
+from .batching import run_batches
 from .intervention import (
     Intervention,
     Replacement,
@@ -28,6 +29,7 @@ from .model_source import ModelSource
 from .progress import progress
 from .rankings import Ranking, open_ranking
 from .repetition import longest_repeat
+from .steered_outputs import SteeredOutputs
 from .store import open_store, read_states
 
 log = logging.getLogger(__name__)
@@ -91,21 +93,23 @@ def steer(
     source: ModelSource,
     task: str,
     language: str,
-    step: int,
-    ranking: Path,
+    rankings: Mapping[int, Path],
     encoder_store: Path,
-    output: Path,
+    outputs: Mapping[int, Path],
     k: int,
     n_utterances: int,
     n_random: int,
     seed: int,
     max_new_tokens: int,
     batch_size: int,
+    made_by: Mapping[str, Any],
 ) -> None:
-    """Write ``steering/texts/<task>/<language>/step-<tt>.parquet``, one row an output.
+    """Write ``steering/texts/<task>/<language>/step-<tt>.parquet`` of every step, one row an output.
 
     Columns: source, target, task, step, control, seed, neurons_of, utterance, n_tokens, ended,
-    longest_repeat (tokens in the longest immediate repetition), text.
+    longest_repeat (tokens in the longest immediate repetition), text. Outputs that an earlier job left
+    in ``.parts`` beside them are taken from there (``steered_outputs.py``); where that is all of them,
+    no model is loaded.
 
     Parameters
     ----------
@@ -113,59 +117,120 @@ def steer(
     task : {"asr", "tr"}
     language : str
         The source language; its tag starts every output.
-    step : int
-        Of the identification condition.
-    ranking : path
-        asr at that step.
-    encoder_store, output : paths
+    rankings : mapping of int to path
+        Of the identification condition, asr, at every step.
+    encoder_store : path
+    outputs : mapping of int to path
+        The table of every step, all in one folder.
     k, n_utterances, n_random, seed : int
         ``n_utterances`` at most, from the start of the store.
     max_new_tokens, batch_size : int
         ``batch_size`` counts sentences, of all interventions together.
+    made_by : mapping
+        Which model and which code: outputs of others are not taken.
     """
-    plan = trials(open_ranking(ranking), language, k, n_random, seed)
+    plans = {
+        step: trials(open_ranking(ranking), language, k, n_random, seed)
+        for step, ranking in rankings.items()
+    }
     data = open_store(encoder_store)
-    states = read_states(data)[:n_utterances]
-    utterances = data["utterance"].to_numpy()[: len(states)]
+    utterances = data["utterance"].to_numpy()[:n_utterances].tolist()
+    known = SteeredOutputs(
+        next(iter(outputs.values())).parent / ".parts",
+        {
+            "encoder_store": data.attrs["digest"],
+            "task": task,
+            "language": language,
+            "max_new_tokens": max_new_tokens,
+            **made_by,
+        },
+    )
+    by_digest = {one.fixed.digest: one.fixed for plan in plans.values() for one in plan}
+    missing = [
+        (digest, row)
+        for digest in by_digest
+        for row, utterance in enumerate(utterances)
+        if (digest, utterance) not in known
+    ]
+    if missing:
+        states = read_states(data)[:n_utterances]
+        _generate(
+            source, f"steer {task} {language}", language, missing, by_digest, states, utterances,
+            max_new_tokens, batch_size, known,
+        )  # fmt: skip
+    for step, plan in plans.items():
+        rows = [
+            _row(trial, known[trial.fixed.digest, utterance])
+            for trial in plan
+            for utterance in utterances
+        ]
+        frame = pd.DataFrame(rows)
+        frame.insert(0, "source", language)
+        frame.insert(2, "task", task)
+        frame.insert(3, "step", step)
+        write_parquet(frame, outputs[step])
+        log.info("%s %s step %d: %d outputs of %d interventions", task, language, step, len(rows),
+                 len(plan))  # fmt: skip
+    known.close()
+    log.info("%s %s: %d outputs generated, the others were there", task, language, len(missing))
+
+
+def _generate(
+    source: ModelSource,
+    what: str,
+    language: str,
+    jobs: Sequence[tuple[str, int]],
+    by_digest: Mapping[str, Replacement],
+    states: Sequence[np.ndarray],
+    utterances: Sequence[int],
+    max_new_tokens: int,
+    batch_size: int,
+    known: SteeredOutputs,
+) -> None:
+    """Generate the outputs of ``jobs``, (digest of what is fixed, row of ``states``) each."""
+    import torch  # a job that has nothing to generate spares the seconds that this takes
+
+    from .decoding import Decoder
+
     decoder = Decoder(source, max_new_tokens)
-    jobs = [(trial, row) for trial in range(len(plan)) for row in range(len(states))]
-    rows = []
-    with progress(len(jobs), f"steer {task} {language} step {step}", "sentence") as bar:
-        for start in range(0, len(jobs), batch_size):
-            batch = jobs[start : start + batch_size]
-            fixed = [
-                (part, plan[trial].fixed) for trial, part in _runs([trial for trial, _ in batch])
-            ]
-            inputs = decoder.to_device([states[row] for _, row in batch])
-            with Intervention(decoder.model.text_decoder, fixed):
-                contents, ended = decoder.greedy(*inputs, language)
-            for (trial, row), tokens, end in zip(batch, contents, ended, strict=True):
-                rows.append(_row(plan[trial], utterances[row], tokens, end, decoder))
-            bar.update(len(batch))
-    frame = pd.DataFrame(rows)
-    frame.insert(0, "source", language)
-    frame.insert(2, "task", task)
-    frame.insert(3, "step", step)
-    write_parquet(frame, output)
-    log.info("%s %s step %d: %d outputs of %d interventions", task, language, step, len(rows),
-             len(plan))  # fmt: skip
+
+    def run(numbers: np.ndarray) -> list[dict[str, Any]]:
+        batch = [jobs[number] for number in numbers]
+        # The sentences of a batch are few: each of them stands there under many interventions.
+        different, which = np.unique([row for _, row in batch], return_inverse=True)
+        inputs = decoder.to_device([states[row] for row in different])
+        which = torch.from_numpy(which).to(inputs[0].device)
+        fixed = [(slice(at, at + 1), by_digest[digest]) for at, (digest, _) in enumerate(batch)]
+        contents, ended = decoder.greedy(
+            *(one.index_select(0, which) for one in inputs),
+            language,
+            np.array([utterances[row] for _, row in batch]),
+            Intervention(decoder.model.text_decoder, fixed),
+        )
+        return [
+            {
+                "fixed": digest,
+                "utterance": utterances[row],
+                "n_tokens": len(tokens),
+                "ended": end,
+                "longest_repeat": longest_repeat(tokens),
+                "text": decoder.text(tokens),
+            }
+            for (digest, row), tokens, end in zip(batch, contents, ended, strict=True)
+        ]
+
+    lengths = [len(states[row]) for _, row in jobs]
+    with progress(len(jobs), what, "sentence") as bar:
+        for numbers, rows in run_batches(lengths, batch_size, len(jobs), run):
+            known.add(rows)
+            bar.update(len(numbers))
 
 
-def _runs(numbers: list[int]) -> list[tuple[int, slice]]:
-    """Stretches of equal numbers: [(number, slice), …]."""
-    edges = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(numbers)]
-    return [(numbers[a], slice(a, b)) for a, b in itertools.pairwise(edges)]
-
-
-def _row(trial: Trial, utterance: int, tokens: list[int], ended: bool, decoder: Decoder) -> dict:
+def _row(trial: Trial, output: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "target": trial.target,
         "control": trial.control,
         "seed": trial.seed,
         "neurons_of": trial.neurons_of,
-        "utterance": utterance,
-        "n_tokens": len(tokens),
-        "ended": ended,
-        "longest_repeat": longest_repeat(tokens),
-        "text": decoder.text(tokens),
+        **{key: value for key, value in output.items() if key != "fixed"},
     }

@@ -1,0 +1,96 @@
+"""Steered outputs that are kept as they are made, so that none is ever generated twice.
+
+An output is known by its sentence and by the neurons and values that were fixed, not by the step or the
+settings that led to them: another step, more random controls or more sentences generate only what is
+new, and an interrupted job goes on where it was. Layout of the folder::
+
+    <key>/part-<n>.parquet     outputs of one batch; all in one once the job has ended
+    generated.json             how many outputs the last job generated, for ``snakemake plan``
+
+The key is a digest of all else that determines an output. Folders of other keys are removed.
+"""
+
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from .atomic import atomic_path, write_parquet
+
+log = logging.getLogger(__name__)
+
+COLUMNS = ["fixed", "utterance", "n_tokens", "ended", "longest_repeat", "text"]
+
+
+class SteeredOutputs:
+    """The kept outputs of one source language and task.
+
+    Parameters
+    ----------
+    folder : path
+        Made where it is missing.
+    determined_by : mapping
+        All that determines an output beside its sentence and what is fixed; of what JSON can hold.
+    """
+
+    def __init__(self, folder: Path, determined_by: Mapping[str, Any]):
+        content = json.dumps(determined_by, sort_keys=True)
+        self._root = folder
+        self._folder = folder / hashlib.sha256(content.encode()).hexdigest()[:32]
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for other in folder.iterdir():
+            if other.is_dir() and other != self._folder:
+                shutil.rmtree(other)
+        self._parts: list[Path] = []
+        self._known: dict[tuple[str, int], dict[str, Any]] = {}
+        self._n_found = 0
+        self._read()
+
+    def _read(self) -> None:
+        for path in sorted(self._folder.iterdir()):
+            try:
+                if not path.name.startswith("part-"):
+                    raise ValueError("the rest of an interrupted write")
+                self._take(pd.read_parquet(path)[COLUMNS].to_dict("records"))
+            except (OSError, ValueError, KeyError) as error:
+                log.warning("%s: not used, its outputs are generated again: %s", path, error)
+                path.unlink()
+            else:
+                self._parts.append(path)
+        self._n_found = len(self._known)
+
+    def _take(self, rows: list[dict[str, Any]]) -> None:
+        self._known |= {(row["fixed"], row["utterance"]): row for row in rows}
+
+    def __contains__(self, which: tuple[str, int]) -> bool:
+        return which in self._known
+
+    def __getitem__(self, which: tuple[str, int]) -> dict[str, Any]:
+        """The output of (digest of what is fixed, utterance), as a dict of ``COLUMNS``."""
+        return self._known[which]
+
+    def add(self, rows: list[dict[str, Any]]) -> None:
+        """Keep new outputs, each a dict of ``COLUMNS``."""
+        self._take(rows)
+        self._write(rows)
+
+    def _write(self, rows: list[dict[str, Any]]) -> None:
+        number = 1 + max((int(path.stem.removeprefix("part-")) for path in self._parts), default=0)
+        self._parts.append(self._folder / f"part-{number:06d}.parquet")
+        write_parquet(pd.DataFrame(rows, columns=COLUMNS), self._parts[-1])
+
+    def close(self) -> None:
+        """Put all parts into one, and note how many outputs are new."""
+        if len(self._parts) > 1:
+            old = list(self._parts)
+            self._write(list(self._known.values()))
+            for path in old:
+                path.unlink()
+            self._parts = self._parts[-1:]
+        with atomic_path(self._root / "generated.json") as partial:
+            partial.write_text(json.dumps({"outputs": len(self._known) - self._n_found}))

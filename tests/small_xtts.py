@@ -6,8 +6,11 @@ SPEAKERS = ("Ana Florence", "Viktor Menelaos")
 LANGUAGES = ("en", "de", "es", "fr", "zh-cn", "ja")
 
 
-def write_small_xtts(folder: Path) -> Path:
-    """Write model.pth, config.json, vocab.json and speakers_xtts.pth; returns the folder."""
+def write_small_xtts(folder: Path, **sizes: int) -> Path:
+    """Write model.pth, config.json, vocab.json and speakers_xtts.pth; returns the folder.
+
+    ``sizes`` are further arguments of XttsArgs, or others.
+    """
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
     from TTS.tts.configs.xtts_config import XttsArgs, XttsConfig
@@ -26,20 +29,21 @@ def write_small_xtts(folder: Path) -> Path:
     tokenizer.save(str(folder / "vocab.json"))
 
     torch.manual_seed(5)
-    arguments = XttsArgs(
-        gpt_layers=2,
-        gpt_n_model_channels=64,
-        gpt_n_heads=4,
-        gpt_max_audio_tokens=12,
-        gpt_max_text_tokens=120,
-        gpt_max_prompt_tokens=10,
-        gpt_number_text_tokens=tokenizer.get_vocab_size(),
-        gpt_start_text_token=tokenizer.token_to_id("[START]"),
-        gpt_stop_text_token=tokenizer.token_to_id("[STOP]"),
-        gpt_use_perceiver_resampler=True,
-        decoder_input_dim=64,
-        d_vector_dim=64,
-    )
+    small = {
+        "gpt_layers": 2,
+        "gpt_n_model_channels": 64,
+        "gpt_n_heads": 4,
+        "gpt_max_audio_tokens": 12,
+        "gpt_max_text_tokens": 120,
+        "gpt_max_prompt_tokens": 10,
+        "gpt_number_text_tokens": tokenizer.get_vocab_size(),
+        "gpt_start_text_token": tokenizer.token_to_id("[START]"),
+        "gpt_stop_text_token": tokenizer.token_to_id("[STOP]"),
+        "gpt_use_perceiver_resampler": True,
+        "decoder_input_dim": 64,
+        "d_vector_dim": 64,
+    }
+    arguments = XttsArgs(**small | sizes)
     config = XttsConfig(model_args=arguments, languages=list(LANGUAGES))
     model = Xtts(config)
     torch.save({"model": model.state_dict()}, folder / "model.pth")

@@ -44,14 +44,14 @@ def spoken(engine, *requests):
 
 
 def test_audio_depends_on_neither_order_nor_neighbours(german):
-    """And on the sentence id and the attempt it does."""
+    """But for rounding. And on the sentence id and the attempt it does."""
     request = Request(4, "Guten Tag.", 0)
     (alone,) = spoken(german, request)
     other, after = spoken(german, Request(3, "Ein anderer Satz.", 0), request)
-    np.testing.assert_array_equal(after, alone)
+    np.testing.assert_allclose(after, alone, atol=2e-5)
     again, sibling = spoken(german, replace(request, attempt=1), replace(request, utterance=5))
     for wave in (other, again, sibling):
-        assert wave.shape != alone.shape or not np.array_equal(wave, alone)
+        assert wave.shape != alone.shape or np.abs(wave - alone).max() > 1e-3
 
 
 def test_audio_is_the_library_s_own_at_16_khz(german, checkpoint):
@@ -134,9 +134,16 @@ def test_the_stage_keeps_raw_text_seed_and_measures(checkpoint, tmp_path):
     wave, rate = soundfile.read(output.parent / table["path"][0])
     assert (rate, len(wave)) == (16_000, table["n_samples"][0])
     (output.parent / "deu" / "4.wav").unlink()
-    output.unlink()
-    again, same = run()
-    pd.testing.assert_frame_equal(again, table)
+    again, alone = run()  # in another batch than before: equal but for rounding
+    counted = ["silent_share", "clipped_share"]  # a frame at the border may count or not
+    pd.testing.assert_frame_equal(
+        again.drop(columns=counted), table.drop(columns=counted), rtol=1e-3
+    )
+    alone, before = (np.frombuffer(one[44:], np.int16).astype(int) for one in (alone, audio))
+    assert np.abs(alone - before).max() <= 2
+    shutil.rmtree(output.parent)
+    anew, same = run()  # in the same batch
+    pd.testing.assert_frame_equal(anew, table)
     assert same == audio
 
 

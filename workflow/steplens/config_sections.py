@@ -222,8 +222,12 @@ class StoreSection(Section):
 
 
 class BatchSection(Section):
-    """How many utterances go through the model together; a matter of memory, not of results."""
+    """How many utterances go through a model together at most; a matter of memory, not of results.
 
+    Halved where the memory of the device does not suffice.
+    """
+
+    speech: int = key("Parts of utterances that XTTS speaks together.", "nothing", 16, ge=1)
     encode: int = key("Utterances a batch in encode.", "nothing", 16, ge=1)
     decode: int = key("Utterances a batch in decode.", "nothing", 64, ge=1)
     capture: int = key("Utterances a batch in capture.", "nothing", 64, ge=1)
@@ -257,7 +261,7 @@ class ComparisonSection(Section):
     k: int = key("Neurons in a language's top-k set.", "compare and location", 400, ge=1)
     k_sweep: list[int] = key(
         "Values of k for the sensitivity of the diagonal ratio (figure 6).",
-        "the sensitivity analysis",
+        "compare",
         [25, 50, 100, 200, 400, 800, 1600],
         min_length=1,
     )

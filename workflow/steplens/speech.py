@@ -3,7 +3,8 @@
 Audio is kept as 16-bit WAV at 16 kHz beside the table that lists it; the table is written last. An
 utterance whose audio fails a check is made again, with another seed or from another recording. What
 was made is remembered (``takes.py``): an interrupted synthesis continues, a larger corpus keeps what
-it has, and other limits make only those again that they concern.
+it has, and other limits make only those again that they concern. What is lost is what was being
+spoken: a take, or a batch of an engine that speaks several together.
 """
 
 import importlib
@@ -27,8 +28,8 @@ from .takes import Journal, file_digest, take_key
 
 log = logging.getLogger(__name__)
 
-# Settings that only give leave, or say where files lie on this machine.
-_NOT_HEARD = frozenset({"accept_cpml", "audio"})
+# Settings that only give leave, or say where files lie or what fits into memory on this machine.
+_NOT_HEARD = frozenset({"accept_cpml", "audio", "batch_size"})
 _CODES = ("espeak", "fleurs", "xtts")  # what engines call a language
 # What stands for audio that cannot be had, so that stores keep a row for every sentence.
 _PLACEHOLDER = np.zeros(SAMPLING_RATE_HZ, dtype=np.float32)
@@ -179,6 +180,8 @@ class _Speaking:
         return None if final and file_digest(one.path) != take["sha256"] else take
 
     def _make(self, to_make: list[tuple[_Wanted, int]]):
+        if getattr(self._engine, "batch_size", 1) > 1:  # what is batched should end together
+            to_make = sorted(to_make, key=lambda one: -len(one[0].request.text))
         requests = [
             Request(one.request.utterance, one.request.text, attempt, one.request.recordings)
             for one, attempt in to_make

@@ -2,7 +2,9 @@
 
 An engine is asked for takes and gives them in the order of the requests. What it gives for a request
 depends on nothing but the request, the language and the engine's settings: neither on the order,
-nor on the other requests, nor on what was spoken before.
+nor on the other requests, nor on what was spoken before. An engine that speaks several requests
+together has a ``batch_size``, is best asked for takes of similar length one after another, and may
+differ by the rounding of floats (``xtts.py`` says what that comes to).
 """
 
 from collections.abc import Iterator, Sequence

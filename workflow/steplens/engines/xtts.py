@@ -2,7 +2,9 @@
 
 XTTS samples, so every part of every utterance has a seed of its own, drawn from the run's seed, the
 language, the sentence id, the attempt and the part. Text is split where it is longer than XTTS speaks
-well (``char_limits`` of its tokenizer) or can speak at all (its text positions).
+well (``char_limits`` of its tokenizer) or can speak at all (its text positions). Parts of many utterances
+go through its GPT together (``xtts_batch.py``), which one at a time would read all its weights for every
+21st of a second.
 """
 
 import difflib
@@ -14,20 +16,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 from TTS.tts.configs.xtts_config import XttsConfig
 from TTS.tts.models import xtts as library
 
 from ..audio import resample
+from ..batching import run_batches
 from ..errors import ConfigError
 from ..hub import hub_file, is_hub_name
 from ..text_splitting import split_text
 from ..xtts_files import CPML, FILES, check_xtts
 from . import Request, Take
+from .xtts_batch import Spoken, generate
+from .xtts_sampling import Sampling
 
 if TYPE_CHECKING:
     from ..languages import Language
 
 log = logging.getLogger(__name__)
+
+BATCH_SIZE = 16  # where the configuration says nothing
 
 
 class _Checkpoint(library.Xtts):
@@ -68,7 +76,8 @@ def open_engine(
     ----------
     language : Language
     settings : dict
-        As ``speech.xtts`` of the configuration.
+        As ``speech.xtts`` of the configuration, and ``batch_size``: parts of utterances that are
+        spoken together, 16 unless given; halved where memory does not suffice.
     seed : int
         The run's seed.
     threads : int
@@ -104,7 +113,29 @@ def open_engine(
         raise ValueError(
             "speech.xtts.device: got 'cuda', but torch sees no GPU; use 'auto' or 'cpu'"
         )
-    return XttsEngine(model.to(device), language, settings["speaker"], seed)
+    settle_weights(model.hifigan_decoder.waveform_decoder)
+    batch_size = settings.get("batch_size") or BATCH_SIZE
+    return XttsEngine(model.to(device), language, settings["speaker"], seed, batch_size)
+
+
+def settle_weights(vocoder: torch.nn.Module) -> None:
+    """Normalise a vocoder's weights once: as loaded, it would do so for every waveform."""
+    for module in vocoder.modules():
+        if is_parametrized(module, "weight"):
+            remove_parametrizations(module, "weight")
+
+
+@torch.inference_mode()
+def vocode(
+    decoder: torch.nn.Module, spoken: Sequence[Spoken], speaker: torch.Tensor
+) -> list[np.ndarray]:
+    """Waveforms, (n_samples,) float32 each, at the decoder's own rate.
+
+    One by one: a waveform keeps the device busy by itself, and padding would be heard. All are under
+    way before the first is waited for.
+    """
+    waves = [decoder(one.latents[None], g=speaker).flatten() for one in spoken]
+    return [wave.cpu().numpy() for wave in waves]
 
 
 class XttsEngine:
@@ -118,9 +149,24 @@ class XttsEngine:
     speaker : str
     seed : int
         The run's.
+    batch_size : int
+        Parts of utterances that are spoken together.
+
+    Notes
+    -----
+    What is spoken for a request does not depend on the other requests, but for the rounding of floats,
+    which differs with the number of rows: samples by 1e-5 or so. Rarely, a code is drawn that close to
+    the border of another one, and the rest of that take differs.
     """
 
-    def __init__(self, model: library.Xtts, language: "Language", speaker: str, seed: int):
+    def __init__(
+        self,
+        model: library.Xtts,
+        language: "Language",
+        speaker: str,
+        seed: int,
+        batch_size: int = BATCH_SIZE,
+    ):
         speakers = model.speaker_manager.speakers
         if speaker not in speakers:
             close = difflib.get_close_matches(speaker, speakers, n=3, cutoff=0.3)
@@ -132,13 +178,12 @@ class XttsEngine:
         self._model = model
         self._language = language.xtts
         self._seed = f"{seed} {language.code}"
+        self.batch_size = batch_size
         latent, embedding = speakers[speaker].values()
-        self._voice = {
-            "gpt_cond_latent": latent.to(model.device),
-            "speaker_embedding": embedding.to(model.device),
-        }
-        names = ("temperature", "length_penalty", "repetition_penalty", "top_k", "top_p")
-        self._sampling = {name: getattr(model.config, name) for name in names}
+        self._latent = latent.to(model.device)
+        self._embedding = embedding.to(model.device)
+        names = ("temperature", "repetition_penalty", "top_k", "top_p")
+        self._sampling = Sampling(**{name: getattr(model.config, name) for name in names})
         self._max_characters = model.tokenizer.char_limits[self._language.split("-")[0]]
         self._max_tokens = model.args.gpt_max_text_tokens
         self._rate_hz = model.args.output_sample_rate
@@ -163,27 +208,45 @@ class XttsEngine:
         return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1
 
     def speak(self, requests: Sequence[Request]) -> Iterator[Take]:
-        """Yield one take a request."""
-        for request in requests:
-            parts = self.parts(request.text)
-            waves = []
-            for number, part in enumerate(parts):
-                torch.manual_seed(self.seed_of(request, number))
-                spoken = self._model.inference(
-                    part,
-                    self._language,
-                    **self._voice,
-                    **self._sampling,
-                    enable_text_splitting=False,
-                )
-                waves.append(np.atleast_1d(spoken["wav"]))
-            wave = np.concatenate(waves).astype(np.float32)
-            fault = ""
-            if not np.isfinite(wave).all():
-                fault, wave = "NaN or infinity in the audio", np.zeros(0, dtype=np.float32)
-            yield Take(
-                resample(wave, self._rate_hz),
-                seed=self.seed_of(request, 0),
-                origin=f"{len(parts)} part{'s' * (len(parts) > 1)}",
-                fault=fault,
-            )
+        """Yield one take a request, in order, each as soon as it and those before it are spoken.
+
+        Requests are batched as they come: little is wasted if their lengths are similar.
+        """
+        parts = [self.parts(request.text) for request in requests]
+        rows = [(number, part) for number, texts in enumerate(parts) for part in range(len(texts))]
+        lengths = [len(parts[number][part]) for number, part in rows]
+
+        def run(batch: np.ndarray) -> list[np.ndarray]:
+            of = [rows[row] for row in batch]
+            texts = [parts[number][part] for number, part in of]
+            return self._waves(texts, [self.seed_of(requests[number], part) for number, part in of])
+
+        waves: dict[tuple[int, int], np.ndarray] = {}
+        number = 0
+        for batch, spoken in run_batches(lengths, self.batch_size, self.batch_size, run):
+            waves |= {rows[row]: wave for row, wave in zip(batch, spoken, strict=True)}
+            while number < len(requests):
+                keys = [(number, part) for part in range(len(parts[number]))]
+                if not all(key in waves for key in keys):
+                    break
+                yield self._take(requests[number], [waves.pop(key) for key in keys])
+                number += 1
+
+    def _waves(self, texts: list[str], seeds: list[int]) -> list[np.ndarray]:
+        """(n_samples,) arrays at the model's own rate."""
+        language = self._language.split("-")[0]
+        tokens = [self._model.tokenizer.encode(text.strip().lower(), language) for text in texts]
+        spoken = generate(self._model.gpt, self._latent, tokens, seeds, self._sampling)
+        return vocode(self._model.hifigan_decoder, spoken, self._embedding)
+
+    def _take(self, request: Request, waves: list[np.ndarray]) -> Take:
+        wave = np.concatenate(waves).astype(np.float32)
+        fault = ""
+        if not np.isfinite(wave).all():
+            fault, wave = "NaN or infinity in the audio", np.zeros(0, dtype=np.float32)
+        return Take(
+            resample(wave, self._rate_hz),
+            seed=self.seed_of(request, 0),
+            origin=f"{len(waves)} part{'s' * (len(waves) > 1)}",
+            fault=fault,
+        )

@@ -8,11 +8,12 @@ from test_rankings import NEURONS, write_store
 
 from steplens import outcomes
 from steplens.atomic import write_csv, write_parquet
-from steplens.comparing import compare_overlap, compare_sensitivity, compare_spearman
+from steplens.comparing import compare_step, resampled_pairs
 from steplens.rankings import open_condition, open_ranking, rank_condition
 from steplens.summarizing import count_valid, score_decoding
 
 SIZES = {"deu": 9, "fra": 7, "jpn": 11}
+TABLES = ("overlap", "overlap_summary", "spearman", "spearman_summary", "sensitivity")
 LEFT_OUT = {"deu": [2, 5], "jpn": [0, 10]}
 
 
@@ -97,15 +98,27 @@ def test_activations_of_the_utterances_change_no_comparison(tmp_path):
             shared[f"ranking_{modality}"] = ranked(stores, folder / modality, table)
         shared |= {"threads": 1, "left_out": left_out}
         files = [folder / f"{number}.csv" for number in range(5)]
-        compare_overlap(**shared, k=20, overlap_csv=files[0], summary_csv=files[1])
-        compare_spearman(**shared, spearman_csv=files[2], summary_csv=files[3])
-        compare_sensitivity(**shared, ks=[5, 20], output=files[4])
+        compare_step(**shared, k=20, ks=[5, 20], tables=dict(zip(TABLES, files, strict=True)))
         return [path.read_bytes() for path in files]
 
     found = written(0.0, table)
     assert written(50.0, table) == found
     different = [one != other for one, other in zip(written(50.0, None), found, strict=True)]
     assert different == [False, True, False, True, True]  # the matrices are of the rankings alone
+
+
+@pytest.mark.parametrize("drawn_bytes", [1, 10_000, 10**9])
+def test_resamples_ranked_a_few_at_a_time_are_the_same(tmp_path, drawn_bytes):
+    """One, several or all of them: what fits into memory changes no draw."""
+    conditions = [
+        open_condition(write_stores(tmp_path / str(seed), activations(seed)), True)
+        for seed in (0, 1)
+    ]
+    expected = list(resampled_pairs(*conditions, 7, 3))
+    found = list(resampled_pairs(*conditions, 7, 3, drawn_bytes))
+    assert len(found) == len(expected) > 0
+    for pair, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(pair, other)
 
 
 def test_counts_of_valid_utterances_are_without_them(tmp_path):

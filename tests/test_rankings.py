@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from steplens.location import locate
-from steplens.rankings import open_ranking, rank_condition
+from steplens.rankings import open_condition, open_ranking, rank_condition
 from steplens.sites import neuron_table
 from steplens.store import StoreWriter, open_store
 
@@ -76,6 +76,23 @@ def test_the_ranking_keeps_the_neuron_table_and_the_digests_of_its_stores(condit
     assert open_store(tmp_path / "ranking.zarr").attrs["store_digests"] == {
         code: open_store(path).attrs["digest"] for code, path in stores.items()
     }
+
+
+@pytest.mark.parametrize("most_bytes", [1, 2 * 16 * 50, 10**9])
+def test_blocks_within_a_limit_of_memory_change_nothing(
+    condition, tmp_path, monkeypatch, most_bytes
+):
+    """Many small blocks or one: the same ranking, to the bit, and every neuron once."""
+    stores = condition[0]
+    expected = ranked(stores, tmp_path / "whole")
+    monkeypatch.setattr("steplens.rankings._BLOCK_BYTES", most_bytes)
+    opened = open_condition(stores, True)
+    widths = [block.shape[1] for _, block in opened.blocks()]
+    assert sum(widths) == len(NEURONS)
+    assert (len(widths) == 1) == (most_bytes > 10**6)
+    found = ranked(stores, tmp_path / "parts")
+    np.testing.assert_array_equal(found.ap, expected.ap)
+    np.testing.assert_array_equal(found.median, expected.median)
 
 
 def test_without_step_invariant_neurons_exactly_their_columns_are_gone(condition, tmp_path):

@@ -42,6 +42,32 @@ def test_a_class_without_weight_is_nan_and_the_others_are_not():
     assert np.isfinite(found[0, [0, 2]]).all()
 
 
+@pytest.mark.parametrize("weight", [3, 300, 70_000])
+def test_large_weights_are_counted_in_full(weight):
+    """They are kept in one byte where they fit into one."""
+    labels, activations = np.array([0, 1, 0, 1]), np.arange(8, dtype="f4").reshape(4, 2)
+    weights = np.array([[1, weight, 2, 1]])
+    repeated = np.repeat(np.arange(4), weights[0])
+    found = resampled_average_precision(activations, labels, weights, 2)
+    expected = average_precision(activations[repeated], labels[repeated])
+    np.testing.assert_allclose(found[0], expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_refused_and_named(value):
+    activations = np.zeros((4, 40), "f2")
+    activations[2, 37] = value
+    with pytest.raises(ValueError, match=f"got {value} at example 2, neuron 37"):
+        resampled_average_precision(activations, np.arange(4) % 2, np.ones((1, 4), int), 2)
+
+
+def test_negative_weights_are_refused():
+    with pytest.raises(ValueError, match="counts, 0 or more, got -1"):
+        resampled_average_precision(
+            np.zeros((2, 1), "f4"), np.array([0, 1]), np.array([[1, -1]]), 2
+        )
+
+
 @pytest.mark.parametrize("shape", [(5,), (2, 4)])
 def test_weights_of_another_shape_are_refused(shape):
     with pytest.raises(ValueError, match=r"weights: expected \(n_resamples, 5\)"):

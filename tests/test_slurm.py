@@ -29,7 +29,7 @@ TARGETS = (
 GROUPS = [
     *(f"{rule}=language" for rule in ("corpus", "speech_espeak", "encode_speech", "encode_text", "decode",
                                       "capture")),
-    *(f"{rule}=analysis" for rule in ("rank_encoder", "rank_decoder", "steer", "compare_overlap",
+    *(f"{rule}=analysis" for rule in ("rank_encoder", "rank_decoder", "steer", "compare_step",
                                       "gather_comparison")),
 ]  # fmt: skip
 GPU_STAGES = ("encode_speech", "encode_text", "decode", "capture", "steer")

@@ -15,11 +15,10 @@ from conftest import ROOT
 
 ALL_RULES = {
     "corpus", "speech_espeak", "speech_quality", "encode_speech", "encode_text", "decode",
-    "capture", "rank_encoder", "rank_decoder", "compare_overlap", "compare_spearman", "compare_sensitivity",
+    "capture", "rank_encoder", "rank_decoder", "compare_step",
     "gather_comparison", "locate", "count_valid", "steer", "summarize_steering", "tables",
     "table5", "recognition", "figure", "report",
 }  # fmt: skip
-COMPARED = ("compare_overlap", "compare_spearman", "compare_sensitivity")
 
 
 def _link(source: str, target: str) -> None:
@@ -66,7 +65,7 @@ def test_a_fresh_run_has_every_stage(project):
     assert jobs["decode"] == 4 * 5
     assert jobs["capture"] == 4 * 5 * 3
     assert jobs["rank_decoder"] == 4 * 3
-    assert jobs["steer"] == 2 * 5 * 3
+    assert jobs["steer"] == 2 * 5
 
 
 @pytest.mark.parametrize(
@@ -115,25 +114,22 @@ def test_a_finished_run_has_nothing_left_to_do(finished):
     ("change", "expected"),
     [
         # Another k ranks nothing again, and runs no model.
-        ("comparison={k: 300}", {"compare_overlap": 3, "locate": 1}),
-        ("comparison={k_sweep: [10, 20]}", {"compare_sensitivity": 3}),
-        (
-            "comparison={resamples: 50}",
-            dict.fromkeys(COMPARED, 3),
-        ),
-        ("steering={k: 100}", {"steer": 30, "summarize_steering": 1}),
+        ("comparison={k: 300}", {"compare_step": 3, "locate": 1}),
+        ("comparison={k_sweep: [10, 20]}", {"compare_step": 3}),
+        ("comparison={resamples: 50}", {"compare_step": 3}),
+        ("steering={k: 100}", {"steer": 10, "summarize_steering": 1}),
         ("steering={resamples: 500}", {"summarize_steering": 1}),
         (
             "ranking={include_step_invariant: false}",
-            {"rank_decoder": 12, "steer": 30, **dict.fromkeys(COMPARED, 3)},
+            {"rank_decoder": 12, "steer": 10, "compare_step": 3},
         ),
         # A new step: its capture, ranking, comparison and steering, and no decoding.
         (
             "steps=[1,4,6,11]",
-            {"capture": 20, "rank_decoder": 4, "steer": 10, **dict.fromkeys(COMPARED, 1)},
+            {"capture": 20, "rank_decoder": 4, "steer": 10, "compare_step": 1},
         ),
-        # A step less: only what is drawn over all steps.
-        ("steps=[1,6]", {"gather_comparison": 5, "summarize_steering": 1}),
+        # A step less: only what is drawn over all steps. The jobs that steer find all their outputs.
+        ("steps=[1,6]", {"steer": 10, "gather_comparison": 5, "summarize_steering": 1}),
         # Another limit of the error rate speaks nothing again; what it leaves out is ranked anew.
         (
             "speech={checks: {max_cer: 0.4}}",
@@ -141,14 +137,14 @@ def test_a_finished_run_has_nothing_left_to_do(finished):
                 "speech_quality": 1,
                 "rank_encoder": 2,
                 "rank_decoder": 12,
-                "steer": 30,
-                **dict.fromkeys(COMPARED, 3),
+                "steer": 10,
+                "compare_step": 3,
             },
         ),
         # What could be done, and is not, is no matter of results either.
         ("speech={fallback: [xtts], xtts: {accept_cpml: true, speaker: Viktor Menelaos}}", {}),
         # How many at a time is no matter of results.
-        ("batch_size={encode: 3, decode: 5, capture: 7, steer: 11}", {}),
+        ("batch_size={speech: 2, encode: 3, decode: 5, capture: 7, steer: 11}", {}),
     ],
 )
 def test_a_change_redoes_what_it_must_and_no_more(finished, change, expected):

@@ -4,10 +4,10 @@
 STEP_TABLES = ("overlap", "overlap_summary", "spearman", "spearman_summary", "sensitivity")
 
 
-rule compare_overlap:
-    """Overlap of the top-k sets of speech and text at one step (figure 4)."""
+rule compare_step:
+    """Speech against text at one step: overlap, Spearman correlation, and a sweep of k (figures 4 to 6)."""
     message:
-        "compare: overlap at step {wildcards.tt}, k = {CONFIG.comparison.k}"
+        "compare: speech with text at step {wildcards.tt}"
     input:
         unpack(two_rankings),
         stores_speech=lambda wildcards: [
@@ -18,99 +18,27 @@ rule compare_overlap:
         ],
         left_out=LEFT_OUT,
     output:
-        overlap=step_table("overlap"),
-        summary=step_table("overlap_summary"),
+        **{table: step_table(table) for table in STEP_TABLES},
     log:
-        log_of("compare/overlap/step-{tt}"),
+        log_of("compare/step-{tt}"),
     benchmark:
-        benchmark_of("compare/overlap/step-{tt}")
+        benchmark_of("compare/step-{tt}")
     conda:
         ENVS / "analysis.yaml"
-    threads: 1
+    threads: 4
     resources:
-        mem_mb=4000,
+        mem_mb=6000,
         runtime=120,
     params:
         code=code_digest("comparing"),
         languages=LANGUAGES,
         k=CONFIG.comparison.k,
-        include_step_invariant=CONFIG.ranking.include_step_invariant,
-        n_resamples=CONFIG.comparison.resamples,
-        seed=CONFIG.seed,
-    script:
-        "../scripts/compare_overlap.py"
-
-
-rule compare_spearman:
-    """Spearman correlation of AP over all neurons at one step (figure 5)."""
-    message:
-        "compare: Spearman correlation at step {wildcards.tt}"
-    input:
-        unpack(two_rankings),
-        stores_speech=lambda wildcards: [
-            decoder_store("s2t", lang, wildcards.tt) for lang in LANGUAGES
-        ],
-        stores_text=lambda wildcards: [
-            decoder_store("t2t", lang, wildcards.tt) for lang in LANGUAGES
-        ],
-        left_out=LEFT_OUT,
-    output:
-        spearman=step_table("spearman"),
-        summary=step_table("spearman_summary"),
-    log:
-        log_of("compare/spearman/step-{tt}"),
-    benchmark:
-        benchmark_of("compare/spearman/step-{tt}")
-    conda:
-        ENVS / "analysis.yaml"
-    threads: 1
-    resources:
-        mem_mb=4000,
-        runtime=120,
-    params:
-        code=code_digest("comparing"),
-        languages=LANGUAGES,
-        include_step_invariant=CONFIG.ranking.include_step_invariant,
-        n_resamples=CONFIG.comparison.resamples,
-        seed=CONFIG.seed,
-    script:
-        "../scripts/compare_spearman.py"
-
-
-rule compare_sensitivity:
-    """The diagonal ratio over a sweep of k at one step (figure 6)."""
-    message:
-        "compare: sensitivity to k at step {wildcards.tt}"
-    input:
-        unpack(two_rankings),
-        stores_speech=lambda wildcards: [
-            decoder_store("s2t", lang, wildcards.tt) for lang in LANGUAGES
-        ],
-        stores_text=lambda wildcards: [
-            decoder_store("t2t", lang, wildcards.tt) for lang in LANGUAGES
-        ],
-        left_out=LEFT_OUT,
-    output:
-        step_table("sensitivity"),
-    log:
-        log_of("compare/sensitivity/step-{tt}"),
-    benchmark:
-        benchmark_of("compare/sensitivity/step-{tt}")
-    conda:
-        ENVS / "analysis.yaml"
-    threads: 1
-    resources:
-        mem_mb=4000,
-        runtime=120,
-    params:
-        code=code_digest("comparing"),
-        languages=LANGUAGES,
-        include_step_invariant=CONFIG.ranking.include_step_invariant,
-        n_resamples=CONFIG.comparison.resamples,
-        seed=CONFIG.seed,
         ks=CONFIG.comparison.k_sweep,
+        include_step_invariant=CONFIG.ranking.include_step_invariant,
+        n_resamples=CONFIG.comparison.resamples,
+        seed=CONFIG.seed,
     script:
-        "../scripts/compare_sensitivity.py"
+        "../scripts/compare_step.py"
 
 
 rule gather_comparison:

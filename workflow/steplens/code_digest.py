@@ -17,13 +17,14 @@ _WITHOUT_EFFECT = frozenset(
 )
 
 
-class _WithoutTypes(ast.NodeTransformer):
-    """Drops what only a type checker reads."""
-
-    def visit_If(self, node: ast.If) -> ast.AST | None:
-        if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING" and not node.orelse:
-            return None
-        return self.generic_visit(node)
+def _is_for_types(node: ast.stmt) -> bool:
+    """Whether only a type checker reads it."""
+    return (
+        isinstance(node, ast.If)
+        and isinstance(node.test, ast.Name)
+        and node.test.id == "TYPE_CHECKING"
+        and not node.orelse
+    )
 
 
 @cache
@@ -32,7 +33,8 @@ def _parsed(module: str) -> tuple[str, frozenset[str]]:
     path = _PACKAGE.joinpath(*module.split("."))
     package = module.split(".") if path.is_dir() else module.split(".")[:-1]
     path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    tree = _WithoutTypes().visit(ast.parse(path.read_text(encoding="utf-8")))
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree.body = [node for node in tree.body if not _is_for_types(node)]
     imported = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level:

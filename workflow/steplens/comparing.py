@@ -1,6 +1,7 @@
 """Stage ``compare``: speech against text at one decoding step (D7), with bootstrap intervals."""
 
 import logging
+import math
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,23 +25,28 @@ from .resampling import centred_interval, draw_counts, resampled_average_precisi
 
 log = logging.getLogger(__name__)
 
+_DRAWN_BYTES = 3 * 1000**3
 
-def compare_overlap(
+
+def compare_step(
     ranking_speech: Path,
     ranking_text: Path,
     stores_speech: dict[str, Path],
     stores_text: dict[str, Path],
     step: int,
     k: int,
+    ks: list[int],
     include_step_invariant: bool,
     n_resamples: int,
     seed: int,
     threads: int,
-    overlap_csv: Path,
-    summary_csv: Path,
+    tables: dict[str, Path],
     left_out: Path | None = None,
+    drawn_bytes: int = _DRAWN_BYTES,
 ) -> None:
-    """Overlap of the top-k sets at one step, its diagonal ratio, p and bootstrap interval (figure 4).
+    """Compare speech with text at one step: top-k sets, correlation of AP, and a sweep of k.
+
+    Everything at once, since nearly all of the time goes into ranking the neurons again in every resample.
 
     Parameters
     ----------
@@ -49,161 +55,109 @@ def compare_overlap(
     stores_speech, stores_text : dict
         Language to store, for the bootstrap.
     step, k : int
+    ks : list of int
+        The sweep.
     include_step_invariant : bool
     n_resamples, seed, threads : int
-    overlap_csv, summary_csv : paths
-        Outputs.
+    tables : dict
+        Outputs, by name: ``overlap`` (figure 4), ``overlap_summary`` (its diagonal ratio with an interval,
+        chance, and p of the permutation test), ``spearman`` (figure 5), ``spearman_summary`` (its
+        diagonal concentration with an interval) and ``sensitivity`` (the ratio for every k, figure 6).
     left_out : path, optional
         ``tables/speech_quality.csv``: what it leaves out takes no part.
+    drawn_bytes : int, optional
+        As in ``resampled_pairs``.
     """
     use_threads(threads)
     speech, text = open_ranking(ranking_speech), open_ranking(ranking_text)
-    matrix = overlap_matrix(speech.ap, text.ap, k)
-    write_csv(_long(matrix, speech, step, "overlap", k=k), overlap_csv)
-    conditions = _conditions(stores_speech, stores_text, include_step_invariant, left_out)
-    draws = [
-        diagonal_ratio(overlap_matrix(*pair, k))
-        for pair in resampled_pairs(*conditions, n_resamples, seed)
+    conditions = [
+        open_condition(stores, include_step_invariant, left_out)
+        for stores in (stores_speech, stores_text)
     ]
-    ratio = diagonal_ratio(matrix)
-    low, high = centred_interval(draws, ratio)
+    correlation = spearman_matrix(speech.ap, text.ap)
+    concentration = _concentration(correlation)
+    overlaps = {one: overlap_matrix(speech.ap, text.ap, one) for one in [k, *ks]}
+    drawn_ratios, drawn_concentrations = [], []
+    for pair in resampled_pairs(*conditions, n_resamples, seed, drawn_bytes):
+        drawn_ratios.append({one: diagonal_ratio(overlap_matrix(*pair, one)) for one in overlaps})
+        drawn_concentrations.append(_concentration(spearman_matrix(*pair)))
+
+    def ratio_row(one: int) -> dict[str, float]:
+        ratio = diagonal_ratio(overlaps[one])
+        low, high = centred_interval([drawn[one] for drawn in drawn_ratios], ratio)
+        return {
+            "diagonal_ratio": ratio,
+            "ci_low": low,
+            "ci_high": high,
+            "chance": 1 / len(speech.languages),
+            "p": permutation_p(overlaps[one], seed),
+        }
+
     n = len(speech.languages)
     exact = n <= EXACT_UP_TO
-    row = {
-        "step": step,
-        "k": k,
-        "n_languages": n,
-        "diagonal_ratio": ratio,
-        "ci_low": low,
-        "ci_high": high,
-        "chance": 1 / n,
-        "p": permutation_p(matrix, seed),
-        "n_permutations": int(np.prod(np.arange(1, n + 1))) if exact else MONTE_CARLO_PERMUTATIONS,
-        "exact": exact,
-    }
-    write_csv(pd.DataFrame([row]), summary_csv)
-    log.info("step %d: diagonal ratio %.3f [%.3f, %.3f], p = %.4g", step, row["diagonal_ratio"],
-             low, high, row["p"])  # fmt: skip
-
-
-def compare_spearman(
-    ranking_speech: Path,
-    ranking_text: Path,
-    stores_speech: dict[str, Path],
-    stores_text: dict[str, Path],
-    step: int,
-    include_step_invariant: bool,
-    n_resamples: int,
-    seed: int,
-    threads: int,
-    spearman_csv: Path,
-    summary_csv: Path,
-    left_out: Path | None = None,
-) -> None:
-    """Spearman correlation of AP over all neurons at one step, and its diagonal (figure 5).
-
-    Parameters are those of ``compare_overlap``.
-    """
-    use_threads(threads)
-    speech, text = open_ranking(ranking_speech), open_ranking(ranking_text)
-    matrix = spearman_matrix(speech.ap, text.ap)
-    write_csv(_long(matrix, speech, step, "rho"), spearman_csv)
-    conditions = _conditions(stores_speech, stores_text, include_step_invariant, left_out)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # said by the column any_negative
-        concentration = diagonal_concentration(matrix)
-        draws = [
-            diagonal_concentration(spearman_matrix(*pair))
-            for pair in resampled_pairs(*conditions, n_resamples, seed)
-        ]
-    low, high = centred_interval(draws, concentration)
-    row = {
+    n_permutations = math.factorial(n) if exact else MONTE_CARLO_PERMUTATIONS
+    summary = {"step": step, "k": k, "n_languages": n} | ratio_row(k)
+    summary |= {"n_permutations": n_permutations, "exact": exact}
+    low, high = centred_interval(drawn_concentrations, concentration)
+    spearman_summary = {
         "step": step,
         "diagonal_concentration": concentration,
         "ci_low": low,
         "ci_high": high,
-        "chance": 1 / len(speech.languages),
-        "any_negative": bool((matrix < 0).any()),
+        "chance": 1 / n,
+        "any_negative": bool((correlation < 0).any()),
     }
-    write_csv(pd.DataFrame([row]), summary_csv)
+    write_csv(_long(overlaps[k], speech, step, "overlap", k=k), tables["overlap"])
+    write_csv(pd.DataFrame([summary]), tables["overlap_summary"])
+    write_csv(_long(correlation, speech, step, "rho"), tables["spearman"])
+    write_csv(pd.DataFrame([spearman_summary]), tables["spearman_summary"])
+    sweep = [{"step": step, "k": one} | ratio_row(one) for one in ks]
+    write_csv(pd.DataFrame(sweep), tables["sensitivity"])
+    log.info("step %d: diagonal ratio %.3f [%.3f, %.3f], p = %.4g", step, summary["diagonal_ratio"],
+             summary["ci_low"], summary["ci_high"], summary["p"])  # fmt: skip
 
 
-def compare_sensitivity(
-    ranking_speech: Path,
-    ranking_text: Path,
-    stores_speech: dict[str, Path],
-    stores_text: dict[str, Path],
-    step: int,
-    ks: list[int],
-    include_step_invariant: bool,
-    n_resamples: int,
-    seed: int,
-    threads: int,
-    output: Path,
-    left_out: Path | None = None,
-) -> None:
-    """Diagonal ratio, its interval and p over a sweep of k at one step (figure 6).
-
-    Parameters are those of ``compare_overlap``, with a list of k.
-    """
-    use_threads(threads)
-    speech, text = open_ranking(ranking_speech), open_ranking(ranking_text)
-    conditions = _conditions(stores_speech, stores_text, include_step_invariant, left_out)
-    draws = [
-        [diagonal_ratio(overlap_matrix(*pair, k)) for k in ks]
-        for pair in resampled_pairs(*conditions, n_resamples, seed)
-    ]  # (n_resamples, n_ks)
-    rows = []
-    for k, drawn in zip(ks, np.transpose(draws), strict=True):
-        matrix = overlap_matrix(speech.ap, text.ap, k)
-        ratio = diagonal_ratio(matrix)
-        low, high = centred_interval(drawn, ratio)
-        rows.append(
-            {
-                "step": step,
-                "k": k,
-                "diagonal_ratio": ratio,
-                "ci_low": low,
-                "ci_high": high,
-                "p": permutation_p(matrix),
-                "chance": 1 / len(matrix),
-            }
-        )
-    write_csv(pd.DataFrame(rows), output)
-
-
-def _conditions(
-    stores_speech: dict[str, Path],
-    stores_text: dict[str, Path],
-    include_step_invariant: bool,
-    left_out: Path | None,
-) -> list[Condition]:
-    return [
-        open_condition(stores, include_step_invariant, left_out)
-        for stores in (stores_speech, stores_text)
-    ]
+def _concentration(matrix: np.ndarray) -> float:
+    """Diagonal concentration without its warning, which the column ``any_negative`` stands for."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return diagonal_concentration(matrix)
 
 
 def resampled_pairs(
-    speech: Condition, text: Condition, n_resamples: int, seed: int
+    speech: Condition, text: Condition, n_resamples: int, seed: int, drawn_bytes: int = _DRAWN_BYTES
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """AP of speech and of text for one resample of utterances after the other.
 
     One draw of sentences a language serves both modalities; every neuron is ranked again. A draw
     without a valid utterance of some language is left out.
 
+    Parameters
+    ----------
+    speech, text : Condition
+    n_resamples, seed : int
+    drawn_bytes : int, optional
+        Memory for AP: so many resamples as fit into it are ranked at a time. Each such share of them
+        reads the stores and sorts the neurons once.
+
     Yields
     ------
     two (n_languages, n_neurons) float32 arrays
     """
-    drawn = [_resampled(condition, n_resamples, seed) for condition in (speech, text)]
-    for pair in zip(*drawn, strict=True):
-        if all(np.isfinite(ap).all() for ap in pair):
-            yield pair
+    conditions = (speech, text)
+    weights = [_weights(condition, n_resamples, seed) for condition in conditions]
+    one_draw = sum(4 * len(one.languages) * len(one.columns) for one in conditions)
+    at_a_time = max(1, drawn_bytes // one_draw)
+    for start in range(0, n_resamples, at_a_time):
+        share = slice(start, start + at_a_time)
+        drawn = [_resampled(*each, share) for each in zip(conditions, weights, strict=True)]
+        for pair in zip(*drawn, strict=True):
+            if all(np.isfinite(ap).all() for ap in pair):
+                yield pair
 
 
-def _resampled(condition: Condition, n_resamples: int, seed: int) -> np.ndarray:
-    """AP of every resample: (n_resamples, n_languages, n_neurons) float32."""
+def _weights(condition: Condition, n_resamples: int, seed: int) -> np.ndarray:
+    """How often each valid utterance is drawn: (n_resamples, n_examples)."""
     weights = []
     for language, data, valid in zip(
         condition.languages, condition.data, condition.valid, strict=True
@@ -211,8 +165,13 @@ def _resampled(condition: Condition, n_resamples: int, seed: int) -> np.ndarray:
         # Drawn over all utterances, valid or not, so that both modalities draw the same sentences.
         counts = draw_counts(data.sizes["utterance"], n_resamples, seed, language)
         weights.append(counts[:, valid])
-    weights = np.concatenate(weights, axis=1)
-    shape = (n_resamples, len(condition.languages), len(condition.columns))
+    return np.concatenate(weights, axis=1)
+
+
+def _resampled(condition: Condition, weights: np.ndarray, share: slice) -> np.ndarray:
+    """AP of a share of the resamples: (n, n_languages, n_neurons) float32."""
+    weights = weights[share]
+    shape = (len(weights), len(condition.languages), len(condition.columns))
     ap = np.empty(shape, dtype=np.float32)
     for where, activations in condition.blocks():
         ap[:, :, where] = resampled_average_precision(

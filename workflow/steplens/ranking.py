@@ -1,17 +1,27 @@
 """Average precision and medians of every neuron, for all languages in one pass (D5).
 
-For one neuron and n utterances a kernel sorts the activations once (a radix sort of their bit
-patterns, the language carried along) and sweeps once from the highest down, keeping count of every
-language at a time. Ties are exact: precision and recall move only where the activation changes, as
+For one neuron and n utterances a kernel sorts the activations once (``sorting.py``, the language carried
+along), deals them out to their languages in that order, and sums the precision at every utterance of a
+language. Ties are exact: precision and recall move only where the activation changes, as
 scikit-learn's ``average_precision_score`` has it.
 """
 
 import numpy as np
 from numba import get_num_threads, njit, prange, set_num_threads
 
+from .sorting import (
+    NEURONS_AT_A_TIME,
+    bit_patterns,
+    gather,
+    make_sortable,
+    packed_type,
+    pattern_of,
+    require_finite,
+    sort_packed,
+)
+
 _LABEL_BITS = 16
-_LABEL_MASK = np.uint64((1 << _LABEL_BITS) - 1)
-_BLOCK = 32  # neurons that a thread gathers at a time, so that rows are read by cache line
+_LABEL_MASK = (1 << _LABEL_BITS) - 1
 
 
 def average_precision(
@@ -64,12 +74,26 @@ def rank(
     medians : (n_classes, n_neurons) float32 array
         Median activation over the examples of the class (mean of the middle two where even).
     """
-    activations, labels, n_classes = _checked(activations, labels, n_classes)
-    unsigned = np.uint16 if activations.dtype == np.float16 else np.uint32
-    ap = np.empty((n_classes, activations.shape[1]))
-    middle = np.empty((2, n_classes, activations.shape[1]), dtype=unsigned)
+    activations, labels, n_classes = checked(activations, labels, n_classes)
+    n_examples, n_neurons = activations.shape
+    bits = bit_patterns(activations)
     counts = np.bincount(labels, minlength=n_classes)
-    _rank_kernel(activations.view(unsigned), labels.astype(np.uint16), counts, ap, middle)
+    ap = np.empty((n_classes, n_neurons))
+    middle = np.empty((2, n_classes, n_neurons), dtype=bits.dtype)
+    finite = np.ones(-(-n_neurons // NEURONS_AT_A_TIME), dtype=bool)
+    _kernel(
+        bits,
+        labels.astype(np.uint16),
+        counts,
+        1 / np.arange(n_examples, 0, -1.0),
+        infinity(activations),
+        np.empty(0, packed_type(activations, _LABEL_BITS)),
+        ap,
+        middle,
+        finite,
+    )
+    if not finite.all():
+        require_finite(activations)
     low, high = middle.view(activations.dtype).astype(np.float64)
     return ap, ((low + high) / 2).astype(np.float32)
 
@@ -79,7 +103,10 @@ def use_threads(n: int) -> None:
     set_num_threads(max(1, min(n, get_num_threads())))
 
 
-def _checked(activations, labels, n_classes):
+def checked(
+    activations: np.ndarray, labels: np.ndarray, n_classes: int | None
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """What is to be ranked, contiguous; ValueError as in ``average_precision``, but for NaN."""
     activations = np.ascontiguousarray(activations)
     labels = np.asarray(labels)
     if activations.ndim != 2 or activations.dtype not in (np.float16, np.float32):
@@ -105,91 +132,70 @@ def _checked(activations, labels, n_classes):
     if not counts.all():
         empty = np.flatnonzero(counts == 0).tolist()
         raise ValueError(f"labels: class {empty} is empty; every class needs an example")
-    if not np.isfinite(activations).all():
-        row, column = np.argwhere(~np.isfinite(activations))[0]
-        raise ValueError(
-            f"activations: expected finite values, got {activations[row, column]} at example "
-            f"{row}, neuron {column}"
-        )
     return activations, labels, n_classes
 
 
-@njit(cache=True)
-def _sortable(bits, sign):
-    """Bit pattern of a float -> unsigned integer in the same order; both zeros are one."""
-    if bits == sign:
-        bits = bits ^ sign  # -0.0 is 0.0
-    return bits ^ sign if bits < sign else ~bits
+def infinity(activations: np.ndarray) -> np.unsignedinteger:
+    """The bit pattern of infinity: no float's magnitude reaches it."""
+    return bit_patterns(np.array([np.inf], dtype=activations.dtype))[0]
 
 
-@njit(cache=True)
-def _bits(key, sign):
-    """The inverse of ``_sortable``."""
-    return key ^ sign if key >= sign else ~key
-
-
-@njit(cache=True)
-def _radix_sort(packed, scratch, first_bit, n_passes):
-    """Sort in place by ``8 * n_passes`` bits from ``first_bit`` on; ``n_passes`` is even."""
-    count = np.empty(256, dtype=np.int64)
-    source, target = packed, scratch
-    for step in range(n_passes):
-        shift = np.uint64(first_bit + 8 * step)
-        count[:] = 0
-        for i in range(len(source)):
-            count[(source[i] >> shift) & np.uint64(255)] += 1
-        position = 0
-        for digit in range(256):
-            size = count[digit]
-            count[digit] = position
-            position += size
-        for i in range(len(source)):
-            digit = (source[i] >> shift) & np.uint64(255)
-            target[count[digit]] = source[i]
-            count[digit] += 1
-        source, target = target, source
-
-
-@njit(cache=True, parallel=True)
-def _rank_kernel(bits, labels, counts, ap, middle):
+@njit(cache=True, parallel=True, nogil=True)
+def _kernel(bits, labels, counts, inverse, infinity, packed_like, ap, middle, finite):
+    """Fill ``ap``, ``middle`` and ``finite``; ``inverse[g]`` is 1 / (how many are not below g)."""
     n_examples, n_neurons = bits.shape
     n_classes = len(counts)
-    sign = bits.dtype.type(1 << (8 * bits.itemsize - 1))
-    n_passes = bits.itemsize
-    n_blocks = (n_neurons + _BLOCK - 1) // _BLOCK
-    for block in prange(n_blocks):
-        first = block * _BLOCK
-        last = min(first + _BLOCK, n_neurons)
-        packed = np.empty((last - first, n_examples), dtype=np.uint64)
-        for row in range(n_examples):
-            for column in range(first, last):
-                key = np.uint64(_sortable(bits[row, column], sign))
-                packed[column - first, row] = (key << np.uint64(_LABEL_BITS)) | np.uint64(
-                    labels[row]
-                )
-        scratch = np.empty(n_examples, dtype=np.uint64)
-        seen = np.empty(n_classes, dtype=np.int64)
-        tied = np.empty(n_classes, dtype=np.int64)
-        for column in range(first, last):
-            ordered = packed[column - first]
-            _radix_sort(ordered, scratch, _LABEL_BITS, n_passes)
-            seen[:] = 0
-            tied[:] = 0
-            ap[:, column] = 0.0
-            for i in range(n_examples - 1, -1, -1):
-                label = np.int64(ordered[i] & _LABEL_MASK)
-                key = ordered[i] >> np.uint64(_LABEL_BITS)
-                rank_in_class = seen[label] + tied[label]
-                tied[label] += 1
-                if rank_in_class == (counts[label] - 1) // 2:
-                    middle[0, label, column] = _bits(bits.dtype.type(key), sign)
-                if rank_in_class == counts[label] // 2:
-                    middle[1, label, column] = _bits(bits.dtype.type(key), sign)
-                if i > 0 and ordered[i - 1] >> np.uint64(_LABEL_BITS) == key:
-                    continue
-                above = n_examples - i
-                for c in range(n_classes):
-                    if tied[c]:
-                        seen[c] += tied[c]
-                        ap[c, column] += tied[c] / counts[c] * (seen[c] / above)
-                        tied[c] = 0
+    begin = np.zeros(n_classes, dtype=np.uint32)  # of each class, where examples are dealt out to
+    for c in range(1, n_classes):
+        begin[c] = begin[c - 1] + counts[c - 1]
+    for block in prange(len(finite)):
+        first = block * NEURONS_AT_A_TIME
+        width = min(NEURONS_AT_A_TIME, n_neurons - first)
+        columns = np.empty((width, n_examples), dtype=bits.dtype)
+        gather(bits, first, columns)
+        ordered = np.empty(n_examples, dtype=packed_like.dtype)
+        scratch = np.empty(n_examples, dtype=packed_like.dtype)
+        digits = np.empty((bits.itemsize, 256), dtype=np.uint32)
+        ties = np.empty(n_examples, dtype=np.uint32)
+        keys = np.empty(n_examples, dtype=bits.dtype)
+        free = np.empty(n_classes, dtype=np.uint32)
+        for column in range(width):
+            if make_sortable(columns[column]) >= infinity:
+                finite[block] = False
+            sort_packed(columns[column], labels, _LABEL_BITS, ordered, scratch, digits)
+            _deal_out(ordered, begin, free, ties, keys)
+            for c in range(n_classes):
+                of_class = slice(begin[c], begin[c] + counts[c])
+                ap[c, first + column] = _mean_precision(ties[of_class], inverse)
+                low = keys[begin[c] + (counts[c] - 1) // 2]
+                high = keys[begin[c] + counts[c] // 2]
+                middle[0, c, first + column] = pattern_of(low, keys)
+                middle[1, c, first + column] = pattern_of(high, keys)
+
+
+@njit(cache=True, nogil=True)
+def _deal_out(ordered, begin, free, ties, keys):
+    """Class by class, ascending: the key of every example, and where the run of its equals begins."""
+    free[:] = begin
+    tie = np.uint32(0)
+    previous = ordered[0] >> np.uint64(_LABEL_BITS)
+    for i in range(len(ordered)):
+        key = ordered[i] >> np.uint64(_LABEL_BITS)
+        label = np.uint32(ordered[i] & np.uint64(_LABEL_MASK))
+        tie = tie if key == previous else np.uint32(i)
+        previous = key
+        at = free[label]
+        ties[at] = tie
+        keys[at] = key
+        free[label] = at + np.uint32(1)
+
+
+@njit(cache=True, nogil=True)
+def _mean_precision(ties, inverse):
+    """Mean over a class's examples of: those of the class not below it / all that are not below it."""
+    total, not_below, previous = 0.0, len(ties), ties[0]
+    for i in range(len(ties)):
+        not_below = not_below if ties[i] == previous else len(ties) - i
+        previous = ties[i]
+        total += not_below * inverse[ties[i]]
+    return total / len(ties)

@@ -6,7 +6,7 @@ another k ranks nothing again.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,13 +14,16 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from .ahead import Ahead
 from .left_out import read_left_out
 from .ranking import rank, use_threads
+from .sorting import NEURONS_AT_A_TIME
 from .store import NEURON_CHUNK, add_array, add_neurons, commit, fresh_folder, open_store
 
 log = logging.getLogger(__name__)
 
 AP_DECIMALS = 12
+_BLOCK_BYTES = 1000**3
 
 
 @dataclass(frozen=True)
@@ -74,17 +77,39 @@ class Condition:
         """The language, as an index, of each valid utterance: (n_examples,) int."""
         return np.repeat(np.arange(len(self.valid)), [mask.sum() for mask in self.valid])
 
-    def blocks(self):
-        """Column positions and (n_examples, <= 16,384) activations, block by block."""
-        for start in range(0, len(self.columns), NEURON_CHUNK):
-            columns = self.columns[start : start + NEURON_CHUNK]
-            span = slice(columns[0], columns[-1] + 1)
-            inside = columns - columns[0]
-            parts = [
-                data["activation"][:, span].to_numpy()[mask][:, inside]
-                for data, mask in zip(self.data, self.valid, strict=True)
-            ]
-            yield slice(start, start + len(columns)), np.concatenate(parts)
+    def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """Column positions and (n_examples, <= 16,384) activations, block by block.
+
+        The next block is read while the caller works on one: two are in memory, of a gigabyte at most
+        each. With so many examples that whole chunks would be more, chunks are read several times.
+        """
+        n_columns = len(self.columns)
+        n_examples = sum(mask.sum() for mask in self.valid)
+        chunk_bytes = n_examples * NEURON_CHUNK * self._dtype.itemsize
+        width = max(NEURONS_AT_A_TIME, NEURON_CHUNK // -(-chunk_bytes // _BLOCK_BYTES))
+        blocks = [
+            slice(start, min(start + width, n_columns)) for start in range(0, n_columns, width)
+        ]
+        with Ahead(lambda number: self._read(blocks[number]), range(len(blocks)), ahead=1) as ahead:
+            for number, where in enumerate(blocks):
+                yield where, ahead.take([number])[0]
+
+    @property
+    def _dtype(self) -> np.dtype:
+        return np.result_type(*(data["activation"].dtype for data in self.data))
+
+    def _read(self, where: slice) -> np.ndarray:
+        columns = self.columns[where]
+        span = slice(columns[0], columns[-1] + 1)
+        inside = columns - columns[0]
+        whole = len(columns) == span.stop - span.start
+        ends = np.cumsum([mask.sum() for mask in self.valid])
+        block = np.empty((ends[-1], len(columns)), dtype=self._dtype)
+        for end, data, mask in zip(ends, self.data, self.valid, strict=True):
+            part = data["activation"][:, span].to_numpy()
+            part = part if mask.all() else part[mask]
+            block[end - len(part) : end] = part if whole else part[:, inside]
+        return block
 
 
 def open_condition(

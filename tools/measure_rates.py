@@ -42,11 +42,17 @@ GPUS = {
 COMPUTE_SHARE, BANDWIDTH_SHARE = 0.25, 0.5
 SECONDS_PER_STEP = 0.040  # all kernels of one decoding step of 24 layers, launched one by one
 SECONDS_PER_LAUNCH = 10e-6
-# Compressing, digesting and writing stores, by one core: less than half of what one was seen to do.
-STORE_BYTES_PER_SECOND = 60e6
+# Compressing, digesting and writing stores, by one core, as measured (docs/stores.md).
+STORE_BYTES_PER_SECOND = 250e6
 
 XTTS_SECONDS_PER_CODE, XTTS_CODES_PER_SECOND = 0.025, 21.5
-XTTS_GPT_PARAMETERS, XTTS_CPU_BYTES_PER_SECOND, XTTS_CPU_WAVEFORM_SECONDS = 380e6, 10e9, 1.5
+XTTS_BATCH, XTTS_WAVEFORM_SECONDS = 16, 0.01
+# What the published config.json says beyond the library's defaults.
+XTTS_PUBLISHED = {
+    "gpt_num_audio_tokens": 1026, "gpt_start_audio_token": 1024, "gpt_stop_audio_token": 1025,
+    "gpt_number_text_tokens": 6681, "gpt_start_text_token": 261, "gpt_stop_text_token": 0,
+    "gpt_use_perceiver_resampler": True,
+}  # fmt: skip
 
 
 def _timed(
@@ -135,16 +141,15 @@ class Measurement:
         """Write what a batch left behind, as the stages do."""
         import numpy as np
 
-        from steplens.activations import to_host
         from steplens.store import StoreWriter
 
-        activation, hidden = to_host(recorder.result(), "float16")
+        lengths = None if states is None else [states.shape[1]] * n_rows
+        seen = recorder.result(None if states is None else states.float(), lengths).on_host()
         with tempfile.TemporaryDirectory() as folder:
             path, utterances = Path(folder) / "s.zarr", np.arange(n_rows)
-            neurons = _neurons(module)
-            with StoreWriter(path, utterances, neurons, hidden.shape[1:], "float16", {}) as store:
-                kept = None if states is None else list(states.float().cpu().numpy())
-                store.write(utterances, activation, hidden, kept)
+            neurons, shape = _neurons(module), recorder.hidden_shape
+            with StoreWriter(path, utterances, neurons, shape, "float16", {}) as store:
+                store.write(utterances, seen.activation, seen.hidden_state, seen.states or None)
 
     def encode_speech(self) -> tuple[float, float]:
         """Seconds and units."""
@@ -154,7 +159,7 @@ class Measurement:
         n, frames = self.batches["encode"], round(50 * AUDIO_SECONDS)
         encoder = self.module("SpeechEncoder")
         isolate_padding(encoder)
-        recorder = Recorder(encoder, self.config, "speech_encoder")
+        recorder = Recorder(encoder, self.config, "speech_encoder", "float16")
         features, mask = self.random(n, frames, 160), self.ones(n, frames)
 
         def work():
@@ -171,7 +176,7 @@ class Measurement:
 
         n = self.batches["encode"]
         encoder = self.module("Encoder")
-        recorder = Recorder(encoder, self.config, "text_encoder")
+        recorder = Recorder(encoder, self.config, "text_encoder", "float16")
         tokens, mask = self.tokens(n, TEXT_TOKENS), self.ones(n, TEXT_TOKENS)
 
         def work():
@@ -187,19 +192,15 @@ class Measurement:
             self._decoder = self.module("ForTextToText", encoder_layers=0)
         return self._decoder
 
-    def generate(self, n: int) -> None:
+    def generate(self, n: int, intervention=None) -> None:
         """Greedy generation of a fixed number of tokens."""
-        from steplens.models import BaseModelOutput
+        from steplens.generation import generate
 
-        self.decoder().generate(
-            decoder_input_ids=self.tokens(n, 1),
-            encoder_outputs=BaseModelOutput(last_hidden_state=self.random(n, STATES, 1024)),
-            attention_mask=self.ones(n, STATES),
-            num_beams=1,
-            do_sample=False,
-            min_new_tokens=self.new_tokens,
-            max_new_tokens=self.new_tokens,
-        )
+        model = self.decoder()
+        model.config.eos_token_id = -1  # no sentence ends
+        states = self.random(n, STATES, 1024)
+        mask = self.ones(n, STATES)
+        generate(model, states, mask, [3, 1000], self.new_tokens, intervention)
 
     def decode(self) -> tuple[float, float]:
         """Seconds and units."""
@@ -221,8 +222,7 @@ class Measurement:
         rows = [(slice(start, start + every), fixed) for start in range(0, n, every)]
 
         def work():
-            with Intervention(self.decoder().text_decoder, rows):
-                self.generate(n)
+            self.generate(n, Intervention(self.decoder().text_decoder, rows))
 
         return self.timed(work), n * self.new_tokens
 
@@ -232,7 +232,7 @@ class Measurement:
 
         n = self.batches["capture"]
         text_decoder = self.decoder().text_decoder
-        recorder = Recorder(text_decoder, self.config, "decoder")
+        recorder = Recorder(text_decoder, self.config, "decoder", "float16")
         prefixes, mask = self.tokens(n, CAPTURE_STEP + 1), self.ones(n, STATES)
         states = self.random(n, STATES, 1024)
 
@@ -273,41 +273,31 @@ class Measurement:
         return self.timed(work, 1), activations.size * len(weights) / 1e6
 
     def speech_xtts(self) -> tuple[float, float]:
-        """Seconds and units: a fixed number of codes, then the waveform."""
+        """Seconds and units: a batch of texts with a fixed number of codes, then their waveforms."""
         from TTS.tts.configs.xtts_config import XttsArgs, XttsConfig
         from TTS.tts.models.xtts import Xtts
 
+        from steplens.engines.xtts import settle_weights, vocode
+        from steplens.engines.xtts_batch import generate
+        from steplens.engines.xtts_sampling import Sampling
+
         n_codes = 64
-        sizes = {"gpt_number_text_tokens": 6681, "gpt_use_perceiver_resampler": True}
-        tokens = {"gpt_start_text_token": 261, "gpt_stop_text_token": 0}
-        model = Xtts(XttsConfig(model_args=XttsArgs(**sizes, **tokens)))
-        model.gpt.init_gpt_for_inference(kv_cache=True, use_deepspeed=False)
-        model.to(self.device).eval()  # which gives None
-        latent = self.torch.randn(1, 32, model.args.gpt_n_model_channels, device=self.device)
+        model = Xtts(XttsConfig(model_args=XttsArgs(**XTTS_PUBLISHED)))
+        model.eval()  # which gives None
+        model.to(self.device)
+        settle_weights(model.hifigan_decoder.waveform_decoder)
+        with self.torch.no_grad():  # no text ends
+            model.gpt.mel_head.bias[model.gpt.stop_audio_token] = -1e4
+        model.gpt.max_gen_mel_tokens = n_codes
+        latent = self.torch.randn(1, 32, 1024, device=self.device)
         speaker = self.torch.randn(1, model.args.d_vector_dim, 1, device=self.device)
-        text = self.torch.randint(5, 200, (1, 60), device=self.device)
+        texts = self.torch.randint(300, 6000, (XTTS_BATCH, n_codes // 5)).tolist()
 
         def work():
-            model.gpt.generate(
-                cond_latents=latent,
-                text_inputs=text,
-                input_tokens=None,
-                do_sample=True,
-                top_k=50,
-                top_p=0.85,
-                temperature=0.75,
-                num_return_sequences=1,
-                num_beams=1,
-                repetition_penalty=5.0,
-                min_new_tokens=n_codes,
-                max_new_tokens=n_codes,
-            )
-            spoken = self.torch.randn(
-                1, n_codes, model.args.gpt_n_model_channels, device=self.device
-            )
-            model.hifigan_decoder(spoken, g=speaker)
+            spoken = generate(model.gpt, latent, texts, range(XTTS_BATCH), Sampling())
+            vocode(model.hifigan_decoder, spoken, speaker)
 
-        return self.timed(work), n_codes / XTTS_CODES_PER_SECOND
+        return self.timed(work), XTTS_BATCH * n_codes / XTTS_CODES_PER_SECOND
 
 
 STAGES = (
@@ -421,7 +411,7 @@ def estimated(_options: argparse.Namespace) -> Iterator:
 
         def step(batch: int, interventions: float, dense=dense, memory=memory) -> float:
             cache = batch * STATES * 2 * 24 * 1024 * 2  # bytes of cross-attention keys and values
-            hooks = 24 * 13 * interventions * 3 * SECONDS_PER_LAUNCH
+            hooks = 24 * 11 * (interventions > 0) * SECONDS_PER_LAUNCH
             read = (2 * decoder + cache) / memory
             return SECONDS_PER_STEP + max(read, dense(decoder, batch)) + hooks
 
@@ -435,11 +425,13 @@ def estimated(_options: argparse.Namespace) -> Iterator:
             "decode": step(64, 0) / 64,
             "capture": one_pass + stored("decoder", 0) * write,
             "steer": step(640, 640 / 100 + 1) / 640,
-            "speech_xtts": XTTS_SECONDS_PER_CODE * XTTS_CODES_PER_SECOND,
+            "speech_xtts": XTTS_SECONDS_PER_CODE / XTTS_BATCH * XTTS_CODES_PER_SECOND
+            + XTTS_WAVEFORM_SECONDS,
         }
         for stage, value in seconds.items():
             how = (
-                f"{XTTS_CODES_PER_SECOND} codes a second at {1000 * XTTS_SECONDS_PER_CODE:g} ms"
+                f"{XTTS_CODES_PER_SECOND} codes a second at {1000 * XTTS_SECONDS_PER_CODE:g} ms for the "
+                f"codes of a batch of {XTTS_BATCH}, {XTTS_WAVEFORM_SECONDS:g} s a second for the waveform"
                 if stage == "speech_xtts"
                 else f"2 x parameters x positions at {COMPUTE_SHARE:.0%} of {peak / 1e12:g} TFLOP/s fp16, "
                 f"reads at {BANDWIDTH_SHARE:.0%} of {bandwidth / 1e9:g} GB/s, "
@@ -449,15 +441,6 @@ def estimated(_options: argparse.Namespace) -> Iterator:
             load = 10 + _load_bytes(stage) / READ_BYTES_PER_SECOND
             yield Rate(stage, MODEL_OF.get(stage, MODEL), device, UNIT_OF[stage], value, load,
                        "estimated", f"tools/measure_rates.py --estimate: {how}")  # fmt: skip
-    per_second = XTTS_CODES_PER_SECOND * 4 * XTTS_GPT_PARAMETERS / XTTS_CPU_BYTES_PER_SECOND
-    yield Rate(
-        "speech_xtts", "XTTS-v2", "CPU", UNIT_OF["speech_xtts"],
-        per_second + XTTS_CPU_WAVEFORM_SECONDS, 10 + _load_bytes("speech_xtts") / READ_BYTES_PER_SECOND,
-        "estimated",
-        f"tools/measure_rates.py --estimate: {XTTS_GPT_PARAMETERS / 1e6:g} M float32 parameters at "
-        f"{XTTS_CPU_BYTES_PER_SECOND / 1e9:g} GB/s for each of {XTTS_CODES_PER_SECOND} codes a second, "
-        f"{XTTS_CPU_WAVEFORM_SECONDS} s a second for the waveform",
-    )  # fmt: skip
 
 
 def from_run(options: argparse.Namespace) -> Iterator:

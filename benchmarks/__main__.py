@@ -1,4 +1,7 @@
-"""``python -m benchmarks [stage …] [--full] [--device cuda]``: results/bench/bench.csv and its figure."""
+"""``python -m benchmarks [stage …] [--full] [--device cuda]``: results/bench/bench.csv and its figure.
+
+Run on a machine that does nothing else. With --full some 12 GB of memory and half an hour.
+"""
 
 import argparse
 import importlib
@@ -36,9 +39,12 @@ def main() -> None:
             print(f"  {line(rows[-1])}", flush=True)
         keep(pd.DataFrame([astuple(row) for row in rows], columns=COLUMNS), table)
     from .figure import draw
+    from .markdown import write
 
-    draw(pd.read_csv(table), arguments.output)
-    print(f"{table} and {table.with_suffix('.png')}")
+    everything = pd.read_csv(table)
+    draw(everything, arguments.output)
+    write(everything, table.with_suffix(".md"))
+    print(f"{table}, and the same as .md, .png and .svg")
 
 
 def line(row) -> str:

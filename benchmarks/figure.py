@@ -34,7 +34,9 @@ def draw(table: pd.DataFrame, folder: Path) -> None:
         axis.tick_params(axis="y", labelsize=7)
         axis.set_xscale("log")
         axis.set_xlabel(label)
+        axis.xaxis.set_major_formatter("{x:g}")
         axis.margins(x=0.1)
+        axis.set_ylim(-0.6, len(part) - 0.4)
     for kind in ("png", "svg"):
         figure.savefig(folder / f"bench.{kind}", dpi=150)
     plt.close(figure)

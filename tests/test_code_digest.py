@@ -69,6 +69,7 @@ class Package:
 @pytest.fixture
 def package(tmp_path, monkeypatch):
     monkeypatch.setattr(digesting, "_PACKAGE", tmp_path)
+    monkeypatch.setattr(digesting, "_KNOWN", digesting._Known(tmp_path / "cache" / "known.json"))
     yield Package(tmp_path)
     Package._forget()
 
@@ -150,3 +151,34 @@ def test_steplens_itself_a_stage_uses_what_it_imports():
     assert {"encoding", "sites", "store"} <= set(used)
     assert not any(name.startswith("figures") for name in used)
     assert "figures.style" in digesting.used_modules("figures.overlap")
+
+
+def test_what_was_parsed_before_is_not_parsed_again_and_the_digest_is_the_same(
+    package, tmp_path, monkeypatch
+):
+    """From run to run, by content: also in a copy, and after a change that is taken back."""
+    first = package.digest("encoding")
+    package.append("encoding", "CHANGED = 1")
+    assert package.digest("encoding") != first
+    package.write("encoding", FILES["encoding"])
+    known = digesting._Known(tmp_path / "cache" / "known.json")
+    monkeypatch.setattr(digesting, "_KNOWN", known)
+    monkeypatch.setattr(digesting, "_parse", lambda _source: pytest.fail("parsed again"))
+    assert package.digest("encoding") == first
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", "null"])
+def test_a_damaged_file_of_what_was_parsed_does_no_harm(package, tmp_path, monkeypatch, content):
+    first = package.digest("encoding")
+    path = tmp_path / "cache" / "known.json"
+    path.write_text(content)
+    monkeypatch.setattr(digesting, "_KNOWN", digesting._Known(path))
+    assert package.digest("encoding") == first
+
+
+def test_where_nothing_can_be_kept_everything_is_parsed(package, tmp_path, monkeypatch):
+    first = package.digest("encoding")
+    (tmp_path / "file").write_text("not a folder")
+    unwritable = digesting._Known(tmp_path / "file" / "known.json")
+    monkeypatch.setattr(digesting, "_KNOWN", unwritable)
+    assert package.digest("encoding") == first

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from numba import config, get_num_threads
 from sklearn.metrics import average_precision_score
 
-from steplens.ranking import average_precision, rank
+from steplens.ranking import average_precision, rank, use_threads
 
 DTYPES = [np.float16, np.float32]
 
@@ -193,3 +194,28 @@ def test_what_cannot_be_ranked_is_refused_and_named(
 ):
     with pytest.raises(ValueError, match=message):
         function(activations, labels, n_classes)
+
+
+def test_threads_can_be_raised_again():
+    """Up to those that numba started with."""
+    before = get_num_threads()
+    use_threads(1)
+    assert get_num_threads() == 1
+    use_threads(10_000)
+    assert get_num_threads() == config.NUMBA_NUM_THREADS
+    use_threads(0)
+    assert get_num_threads() == 1
+    use_threads(before)
+
+
+def test_the_number_of_threads_changes_nothing():
+    generator = np.random.default_rng()
+    activations = generator.standard_normal((200, 300)).astype(np.float16)
+    labels = generator.permutation(np.arange(200) % 3)
+    before, found = get_num_threads(), []
+    for n in (1, 10_000):
+        use_threads(n)
+        found.append(rank(activations, labels))
+    use_threads(before)
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -7,8 +7,14 @@ comments nor docstrings nor file times: a checkout redoes nothing, a changed lin
 
 import ast
 import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 _PACKAGE = Path(__file__).parent
 # These tell people what goes on; no result depends on them.
@@ -29,22 +35,30 @@ def _is_for_types(node: ast.stmt) -> bool:
 
 @cache
 def _parsed(module: str) -> tuple[str, frozenset[str]]:
-    """Code without comments and docstrings, and the steplens modules that it imports."""
+    """Digest of the code without comments and docstrings, and the steplens modules that it imports."""
     path = _PACKAGE.joinpath(*module.split("."))
     package = module.split(".") if path.is_dir() else module.split(".")[:-1]
     path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    digest, imported = _KNOWN.get(path.read_bytes(), _parse)
+    modules = set()
+    for level, parent, name in imported:
+        # One dot is the module's own package: steplens itself, or a folder in it.
+        base = package[: len(package) + 1 - level]
+        parents = [*base, parent] if parent else base
+        for parts in (parents, [*parents, name]):
+            if parts and _exists(".".join(parts)):
+                modules.add(".".join(parts))
+    return digest, frozenset(modules - _WITHOUT_EFFECT)
+
+
+def _parse(source: bytes) -> tuple[str, list[tuple[int, str, str]]]:
+    """Digest of the code alone, and its relative imports: (dots, module, name) each."""
+    tree = ast.parse(source)
     tree.body = [node for node in tree.body if not _is_for_types(node)]
-    imported = set()
+    imported = []
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level:
-            # One dot is the module's own package: steplens itself, or a folder in it.
-            base = package[: len(package) + 1 - node.level]
-            parents = [*base, node.module] if node.module else base
-            for alias in node.names:
-                for parts in (parents, [*parents, alias.name]):
-                    if parts and _exists(".".join(parts)):
-                        imported.add(".".join(parts))
+            imported += [(node.level, node.module or "", alias.name) for alias in node.names]
         if (
             isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef)
             and node.body
@@ -52,7 +66,50 @@ def _parsed(module: str) -> tuple[str, frozenset[str]]:
             and isinstance(node.body[0].value, ast.Constant)
         ):
             node.body = node.body[1:]
-    return ast.dump(tree), frozenset(imported - _WITHOUT_EFFECT)
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imported
+
+
+class _Known:
+    """What parsing gave, kept from run to run by content: half a second of every start of Snakemake.
+
+    Like bytecode it lies in ``__pycache__``, and is made anew where it cannot be read or written.
+    """
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._entries: dict[str, Any] | None = None
+
+    def get(self, source: bytes, parse: Callable[[bytes], Any]) -> Any:
+        """``parse(source)``, from the file if it was there before."""
+        if self._entries is None:
+            self._entries = self._read()
+        # What ast.dump says of the same code differs between versions of Python, and of this module.
+        key = hashlib.sha256(f"{sys.version} {_PARSER}".encode() + source).hexdigest()
+        if key not in self._entries:
+            self._entries[key] = parse(source)
+            self._write()
+        return self._entries[key]
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            entries = json.loads(self._path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return entries if isinstance(entries, dict) else {}
+
+    def _write(self) -> None:
+        partial = self._path.with_suffix(f".{os.getpid()}.partial")
+        try:
+            self._path.parent.mkdir(exist_ok=True)
+            partial.write_text(json.dumps(self._entries), encoding="utf-8")
+            partial.replace(self._path)
+        except OSError:
+            with suppress(OSError):
+                partial.unlink()
+
+
+_PARSER = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+_KNOWN = _Known(_PACKAGE / "__pycache__" / "code_digests.json")
 
 
 def _exists(module: str) -> bool:

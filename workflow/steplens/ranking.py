@@ -7,7 +7,7 @@ scikit-learn's ``average_precision_score`` has it.
 """
 
 import numpy as np
-from numba import get_num_threads, njit, prange, set_num_threads
+from numba import config, njit, prange, set_num_threads
 
 from .sorting import (
     NEURONS_AT_A_TIME,
@@ -100,7 +100,7 @@ def rank(
 
 def use_threads(n: int) -> None:
     """Let the kernels use up to ``n`` threads."""
-    set_num_threads(max(1, min(n, get_num_threads())))
+    set_num_threads(max(1, min(n, config.NUMBA_NUM_THREADS)))
 
 
 def checked(

@@ -71,18 +71,17 @@ def measure(full: bool = False, device: str = "cpu") -> Iterator[Measurement]:
             others["nnsight"] = work.nnsight
         ways = {"bare": work.bare, "steplens": work.steplens} | others
         seconds = in_turns(ways, rounds=2 if full and device == "cpu" else 3)
-        for name in others:
+        case = f"{module}: {work.n_neurons:,} neurons, {n_layers} layers, {n_utterances} utterances"
+        yield measurement(
+            "capture", case, seconds["steplens"],
+            baseline="plain hooks", baseline_seconds=seconds["plain hooks"],
+            limit="the passes without hooks", limit_seconds=seconds["bare"], at_most=AIM[device],
+        )  # fmt: skip
+        if with_nnsight:
             yield measurement(
-                "capture",
-                f"{module}, {work.n_neurons} neurons of {n_layers} layers, {n_utterances} utterances, "
-                f"against {name}",
-                seconds["steplens"],
-                baseline=name,
-                baseline_seconds=seconds[name],
-                limit="the passes without hooks",
-                limit_seconds=seconds["bare"],
-                at_most=AIM[device],
-            )
+                "capture", f"{case}, beside nnsight", seconds["steplens"],
+                baseline="nnsight", baseline_seconds=seconds["nnsight"],
+            )  # fmt: skip
         del work, others, ways
         gc.collect()
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from tiny_checkpoints import FAMILIES, write_checkpoint
 
-from steplens import generation
+from steplens import generation, growing_cache
 from steplens.activations import ActivationError
 from steplens.decoding import Decoder
 from steplens.generation import generate, require_plain_greedy
@@ -121,7 +121,7 @@ def test_tokens_are_those_of_transformers(decoder, monkeypatch, seed, share, eve
     """Whenever rows leave, however often one looks and however the cache grows."""
     monkeypatch.setattr(generation, "LEAVING_SHARE", share)
     monkeypatch.setattr(generation, "STEPS_BETWEEN_LOOKS", {"cpu": every})
-    monkeypatch.setattr(generation, "CACHE_BLOCK", block)
+    monkeypatch.setattr(growing_cache, "CACHE_BLOCK", block)
     inputs = decoder.to_device(some_states(seed))
     with batch_sizes(decoder) as sizes:
         contents, ended = decoder.greedy(*inputs, "deu")

@@ -237,11 +237,12 @@ def test_a_batch_that_does_not_fit_is_halved(german, monkeypatch):
 def test_the_cache_gives_what_the_library_s_gives(generator, monkeypatch):
     """While it grows, and while rows leave it."""
     from transformers import DynamicCache
+    from transformers.cache_utils import Cache
 
-    from steplens.engines import xtts_cache
+    from steplens import growing_cache
 
-    monkeypatch.setattr(xtts_cache, "GROWTH", 3)
-    ours, theirs = xtts_cache.RowCache(), DynamicCache()
+    monkeypatch.setattr(growing_cache, "CACHE_BLOCK", 3)
+    ours, theirs = Cache(layer_class_to_replicate=growing_cache.GrowingLayer), DynamicCache()
     n_rows = 5
     for step, n_new in enumerate((7, 1, 1, 1, 1, 1, 1)):
         new = torch.from_numpy(generator.standard_normal((2, 2, n_rows, 4, n_new, 6)))
@@ -253,5 +254,5 @@ def test_the_cache_gives_what_the_library_s_gives(generator, monkeypatch):
         if step in (1, 4):
             rows = torch.tensor([0, 2, 3] if step == 1 else [1])
             n_rows = len(rows)
-            ours.keep(rows)
+            ours.batch_select_indices(rows)
             theirs.batch_select_indices(rows)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from .activations import ActivationError, first_non_finite
+from .growing_cache import GrowingLayer
 from .intervention import Intervention
 from .lean_imports import lean_transformers
 from .model_files import CheckpointError
@@ -21,8 +22,6 @@ with lean_transformers():
 
 # Finished rows leave when they are so many of the batch: to take them out copies the others' cache.
 LEAVING_SHARE = 0.25
-# Positions by which the cache grows: it is copied once for so many tokens.
-CACHE_BLOCK = 64
 # Steps between looks at the tokens. On a GPU every look waits for it.
 STEPS_BETWEEN_LOOKS = {"cpu": 1, "cuda": 4}
 _NOT_FINITE = -1  # instead of a token
@@ -177,7 +176,7 @@ class _Batch:
         n_layers = len(model.text_decoder.layers)
         # The last token that is written is never read.
         self._cache = EncoderDecoderCache(
-            Cache(layers=[_GrowingLayer(n_positions - 1) for _ in range(n_layers)]),
+            Cache(layers=[GrowingLayer(n_positions - 1) for _ in range(n_layers)]),
             Cache(layers=[DynamicLayer() for _ in range(n_layers)]),
         )
         self._set_mask()
@@ -240,50 +239,6 @@ class _Batch:
             encoder_attention_mask=self.mask,
             use_cache=False,
         )
-
-
-class _GrowingLayer(DynamicLayer):
-    """Keys and values of one layer, with room for the tokens to come.
-
-    transformers' own puts old and new ones into a new tensor for every token.
-    """
-
-    def __init__(self, most: int):
-        super().__init__()
-        self._most = most  # positions at all
-        self._stored: list[torch.Tensor] = []  # keys and values (batch, heads, room, width)
-        self._length = 0
-
-    def update(self, key_states, value_states, *_args, **_kwargs):
-        """Append; returns all keys and values so far."""
-        length = self._length + key_states.shape[-2]
-        if not self._stored or length > self._stored[0].shape[-2]:
-            self._grow((key_states, value_states), length)
-        for stored, new in zip(self._stored, (key_states, value_states), strict=True):
-            stored[:, :, self._length : length] = new
-        self._set_length(length)
-        self.is_initialized = True
-        return self.keys, self.values
-
-    def _grow(self, like, length: int) -> None:
-        room = max(length, min(self._most, -(-length // CACHE_BLOCK) * CACHE_BLOCK))
-        for number, new in enumerate(like):
-            larger = new.new_empty((*new.shape[:2], room, new.shape[-1]))
-            if self._length:
-                larger[:, :, : self._length] = self._stored[number][:, :, : self._length]
-                self._stored[number] = larger
-            else:
-                self._stored.append(larger)
-
-    def _set_length(self, length: int) -> None:
-        self._length = length
-        self.keys, self.values = (one[:, :, :length] for one in self._stored)
-
-    def batch_select_indices(self, indices: torch.Tensor) -> None:
-        """Keep these rows."""
-        for number in range(2):  # one after another: there is never a second copy of both
-            self._stored[number] = self._stored[number].index_select(0, indices)
-        self._set_length(self._length)
 
 
 def _not_finite(batch: _Batch, name: str, row: int, step: int) -> ActivationError:

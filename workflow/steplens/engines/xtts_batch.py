@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 import torch
 from torch.nn.functional import pad
+from transformers.cache_utils import Cache
 from TTS.tts.layers.xtts.gpt import GPT
 
-from .xtts_cache import RowCache
+from ..growing_cache import GrowingLayer
 from .xtts_sampling import RowSampler, Sampling
 
 # What the library's fake prefix of a text consists of: the repetition penalty sees it.
@@ -71,7 +72,7 @@ def generate(
     mask = _mask(n_padding, emb, n_most)
     before = torch.tensor([[_FAKE, gpt.start_audio_token]] * n_rows, device=device)
     sampler = RowSampler(sampling, seeds, device)
-    cache = RowCache()
+    cache = Cache(layer_class_to_replicate=GrowingLayer)
     for step in range(n_most):
         hidden = gpt.gpt(
             inputs_embeds=emb,
@@ -94,7 +95,7 @@ def generate(
                 break
             alive = [alive[place] for place in going_on]
             kept = torch.tensor(going_on, device=device)
-            cache.keep(kept)
+            cache.batch_select_indices(kept)
             sampler.keep(going_on)
             mask = mask if mask is None else mask[kept]
             before, new = before[kept], new[kept]
@@ -132,7 +133,7 @@ def _mask(n_padding: list[int], emb: torch.Tensor, n_more: int) -> torch.Tensor 
     return mask
 
 
-def _visible(mask: torch.Tensor | None, emb: torch.Tensor, cache: RowCache) -> torch.Tensor | None:
+def _visible(mask: torch.Tensor | None, emb: torch.Tensor, cache: Cache) -> torch.Tensor | None:
     """The mask for the positions that go through the GPT now: (rows, 1, new positions, positions)."""
     if mask is None:  # transformers then takes the causal path that the library takes
         return None

@@ -5,11 +5,31 @@ keys takes two passes for float16 and four for float32, however the values are d
 to an example (its label, or its number) travels in the low bits.
 """
 
+import hashlib
+from pathlib import Path
+
 import numpy as np
-from numba import njit
+from numba import config, njit
 
 NEURONS_AT_A_TIME = 32  # of a thread: 64 bytes of every row, a cache line of float16
 _ROWS_AT_A_TIME = 8  # loads from memory that are under way side by side
+
+_KERNELS = ("sorting", "ranking", "resampling")
+
+
+def _cache_folder() -> Path:
+    """Where numba keeps compiled kernels: a folder for each version of the files that hold them.
+
+    By itself it compiles a kernel again when the kernel's own file changes, and not when a function of
+    another file does that was compiled into it: ``ranking.py`` would go on with an old ``sorting.py``.
+    """
+    here = Path(__file__).parent
+    code = b"".join((here / f"{name}.py").read_bytes() for name in _KERNELS)
+    folder = Path(config.CACHE_DIR or here / "__pycache__")
+    return folder / f"numba-{hashlib.sha256(code).hexdigest()[:16]}"
+
+
+config.CACHE_DIR = str(_cache_folder())
 
 
 def bit_patterns(activations: np.ndarray) -> np.ndarray:

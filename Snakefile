@@ -21,19 +21,31 @@ include: "workflow/rules/speech_quality.smk"
 include: "workflow/rules/capture.smk"
 include: "workflow/rules/rank.smk"
 include: "workflow/rules/compare.smk"
+include: "workflow/rules/reliability.smk"
 include: "workflow/rules/steer.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/compare_speech.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/plan.smk"
+include: "workflow/rules/verify.smk"
 
 
 onstart:
-    # Not for a dry run or a plan: only what is about to be used must be accepted.
+    # Not for a dry run or a plan: only what is about to be used must be there. Imported here, since
+    # every job reads this file.
+    from snakemake.logging import logger
+    from steplens.disk_space import DiskSpaceError
+    from steplens.run_lock import lock_run
+    from steplens.start_checks import check_start
+
     try:
-        check_licences(CONFIG, {job.rule.name for job in workflow.dag.needrun_jobs()})
-    except ConfigError as error:
+        jobs = list(workflow.dag.needrun_jobs())
+        for note in check_start(CONFIG, ENGINE_OF, jobs, RESULTS, workflow.local_exec):
+            logger.warning(note)
+        if {job.rule.name for job in jobs} - {"plan", "verify"}:
+            lock_run(RESULTS)
+    except (ConfigError, DiskSpaceError) as error:
         raise WorkflowError(str(error))
 
 

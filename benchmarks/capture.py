@@ -22,11 +22,12 @@ from steplens.capture import decoder_pass
 from steplens.dumping import dump
 from steplens.encoding import speech_pass, text_pass
 from steplens.features import pad_features
+from steplens.groups import ROW_CHUNK
 from steplens.models import ATTENTION, family_class
 from steplens.padding import isolate_padding
 from steplens.pooling import masked_mean
 from steplens.sites import neuron_table, slots
-from steplens.store import ROW_CHUNK, StoreWriter
+from steplens.store_writer import StoreWriter
 
 from .timing import Measurement, in_turns, measurement
 

@@ -12,11 +12,12 @@ import numpy as np
 from numba import get_num_threads, njit, prange
 from sklearn.metrics import average_precision_score
 
+from steplens.groups import NEURON_CHUNK, ROW_CHUNK
 from steplens.ranking import rank, use_threads
 from steplens.rankings import open_condition, rank_condition
 from steplens.sites import neuron_table
 from steplens.sorting import NEURONS_AT_A_TIME, bit_patterns, gather, make_sortable, sort_packed
-from steplens.store import NEURON_CHUNK, ROW_CHUNK, StoreWriter
+from steplens.store_writer import StoreWriter
 
 from .timing import Measurement, in_turns, measurement
 

@@ -24,8 +24,9 @@ import pandas as pd
 import zarr
 from zarr.codecs import BloscCodec, ZstdCodec
 
+from steplens.groups import NEURON_CHUNK, ROW_CHUNK, codec
 from steplens.sites import neuron_table
-from steplens.store import NEURON_CHUNK, ROW_CHUNK, SHARD_CHUNKS, StoreWriter, codec
+from steplens.store_writer import SHARD_CHUNKS, StoreWriter
 
 from .timing import Measurement, in_turns, measurement
 

@@ -61,6 +61,13 @@ def features():
     return [torch.randn(n, 160, generator=generator) for n in (41, 74, 59, 34, 80)]
 
 
+def made_by(source, code="a") -> dict:
+    """What a rule would tell a stage of its model and code."""
+    from steplens.checkpoint import checkpoint_digest
+
+    return {"model": {"checkpoint": checkpoint_digest(source.path)}, "code": code}
+
+
 def relative_difference(one, other) -> float:
     """Largest difference, relative to the largest value."""
     one, other = np.asarray(one, dtype=np.float64), np.asarray(other, dtype=np.float64)

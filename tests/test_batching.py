@@ -34,14 +34,48 @@ def test_a_batch_that_does_not_fit_is_halved_for_good(fits):
     assert failed == sorted(set(failed), reverse=True)
 
 
-def test_one_row_that_does_not_fit_is_an_error_and_another_error_goes_through():
-    def too_large(rows):
-        raise torch.OutOfMemoryError("tried to allocate 9 GiB")
+def _on_the_device(rows):
+    raise torch.OutOfMemoryError("tried to allocate 9 GiB")
+
+
+def _by_torch_on_the_host(rows):
+    torch.empty(10**15)
+
+
+def _by_numpy(rows):
+    np.empty(10**15)
+
+
+@pytest.mark.parametrize("too_large", [_on_the_device, _by_torch_on_the_host, _by_numpy])
+def test_memory_that_does_not_suffice_is_known_wherever_it_is(too_large):
+    """A batch is halved, and one row that does not fit is named; each error is a real one."""
+    tried = []
+
+    def run(rows):
+        tried.append(rows.tolist())
+        return too_large(rows) if len(rows) > 1 or 3 in rows else rows.tolist()
+
+    batches = run_batches([9, 8, 7, 6], 4, 4, run, names=["a", "b", "c", "d"])
+    assert [next(batches)[1] for _ in range(3)] == [[0], [1], [2]]
+    assert tried[:3] == [[0, 1, 2, 3], [0, 1], [0]]
+    message = r"utterance d: .* got length 6, .*; give the job more memory, shorten"
+    with pytest.raises(MemoryError, match=message) as refused:
+        next(batches)
+    assert "\n" not in str(refused.value)
+
+
+def test_another_error_goes_through():
+    """Also one of torch's that only mentions memory."""
 
     def broken(rows):
         raise KeyError("no such thing")
 
-    with pytest.raises(MemoryError, match=r"a batch of one \(length 7\) does not fit.*9 GiB"):
-        list(run_batches([7], 8, 8, too_large))
+    def confused(rows):
+        raise RuntimeError("memory format: expected channels last")
+
     with pytest.raises(KeyError, match="no such thing"):
         list(run_batches([7], 8, 8, broken))
+    with pytest.raises(RuntimeError, match="memory format"):
+        list(run_batches([7, 7], 8, 8, confused))
+    with pytest.raises(MemoryError, match=r"row 0: .* got length 7, .* 9 GiB"):
+        list(run_batches([7], 8, 8, _on_the_device))

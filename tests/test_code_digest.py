@@ -138,6 +138,40 @@ def test_a_changed_expression_changes_the_digest(package, old, new):
     assert package.digest("encoding") != before
 
 
+def test_a_script_counts_where_it_is_named(package, tmp_path, monkeypatch):
+    """What hands settings to the stage is code of the stage; its comments are not."""
+    monkeypatch.setattr(digesting, "_SCRIPTS", tmp_path)
+
+    def digest(text):
+        (tmp_path / "script.py").write_text(text)
+        digesting.code_digest.cache_clear()
+        return digesting.code_digest("encoding", script="script")
+
+    first = digest('"""Runs it."""\nrun(k=1)\n')
+    assert first == digest('"""Runs."""\nrun(k=1)  # it\n')
+    assert first != digest('"""Runs it."""\nrun(k=2)\n')
+    assert first != package.digest("encoding")
+
+
+def test_the_digest_does_not_depend_on_what_a_version_of_python_writes_out(package):
+    """Python 3.12 has fields of functions that 3.11 has not, empty; 3.13 leaves out what is empty."""
+    import ast
+
+    tree = ast.parse(FILES["base"] + "\ndef f(x, *, y=None): return {**x, 'a': y, 'b': []}")
+    plain = digesting._plain(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            node._fields = (*node._fields, "type_params")
+            node.type_params = []
+            del node.type_comment
+    assert digesting._plain(tree) == plain
+    assert "Constant(value='a')" in plain
+    for other in ("y=0", "y"):
+        assert digesting._plain(ast.parse(f"def f(x, *, {other}): pass")) != digesting._plain(
+            ast.parse("def f(x, *, y=None): pass")
+        )
+
+
 def test_the_digest_is_the_same_for_any_order_of_modules(package):
     digest = package.digest("sites", "store")
     assert package.digest("store", "sites") == digest
@@ -146,9 +180,9 @@ def test_the_digest_is_the_same_for_any_order_of_modules(package):
 
 
 def test_steplens_itself_a_stage_uses_what_it_imports():
-    """An example of the real package: encoding reads sites and the store, and no figure."""
+    """An example of the real package: encoding reads sites and writes a store, and no figure."""
     used = digesting.used_modules("encoding")
-    assert {"encoding", "sites", "store"} <= set(used)
+    assert {"encoding", "sites", "store_writer"} <= set(used)
     assert not any(name.startswith("figures") for name in used)
     assert "figures.style" in digesting.used_modules("figures.overlap")
 

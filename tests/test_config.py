@@ -62,7 +62,7 @@ def test_a_checked_config_filled_with_defaults_is_valid_again():
         ("comparison.k", 1.5, "valid integer, .* fractional part, got 1.5"),
         ("languages", ["deu", False], "Input should be a valid string, got False"),  # YAML's "no"
         # values
-        ("run", "a/b", "should match pattern .* got 'a/b'"),
+        ("run", "a/b", "expected letters, digits, .* got 'a/b'"),
         ("seed", -1, "greater than or equal to 0, got -1"),
         ("steps", [], "at least 1 item .* got \\[\\]"),
         ("steps", [1, 0], "expected steps from 1 on, got 0"),
@@ -70,6 +70,8 @@ def test_a_checked_config_filled_with_defaults_is_valid_again():
         ("model.dtype", "bfloat16", "'auto', 'float16' or 'float32', got 'bfloat16'"),
         ("store.dtype", "bfloat16", "'float16' or 'float32', got 'bfloat16'"),
         ("corpus.splits", [], "at least 1 item"),
+        ("corpus.splits", ["test", "test"], "expected each once, got 'test' repeatedly"),
+        ("corpus.splits", ["dev", "../../x"], "expected the name of a split, .* got '../../x'"),
         ("comparison.k_sweep", [10, 0], "expected values of k from 1 on, got 0"),
         ("comparison.k_sweep", [10, 10], "expected each once, got 10 repeatedly"),
         ("steering.min_source_rate", 10, "less than or equal to 1, got 10"),

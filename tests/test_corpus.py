@@ -75,7 +75,10 @@ def test_only_spaces_between_chinese_or_japanese_characters_go(spaced, joined):
 def test_sentences_without_text_are_left_out_and_logged(tmp_path, caplog, empty):
     write_split(tmp_path, DEU, "test", [line(1), empty, line(3)])
     assert ids(read_sentences(tmp_path, DEU, ["test"])) == [1, 3]
-    assert "deu: left out 1 sentences without text" in caplog.text
+    assert (
+        "deu: expected text in every sentence, got none in 1 of 3, which are left out: 2"
+        in caplog.text
+    )
 
 
 @pytest.mark.parametrize(
@@ -130,7 +133,7 @@ def test_a_file_without_sentences_is_refused(tmp_path, content, message):
     """With what it is instead."""
     path = write_split(tmp_path, DEU, "test", [])
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=rf"de_de/test\.tsv: .*{message}"):
+    with pytest.raises(ValueError, match=rf"de_de/test\.tsv:.*{message}"):
         read_split(path)
 
 
@@ -155,7 +158,7 @@ def fleurs(tmp_path):
     """German ids 0 to 39, French the even ones, Mandarin those under 30; one test split."""
     write_split(tmp_path, DEU, "test", [line(i) for i in range(40)])
     write_split(tmp_path, FRA, "test", [line(i) for i in range(38, -1, -2)])
-    write_split(tmp_path, CMN, "test", [line(i) for i in range(30)])
+    write_split(tmp_path, CMN, "test", [line(i, "你好。", "你 好") for i in range(30)])
     return tmp_path
 
 

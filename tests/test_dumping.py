@@ -7,13 +7,14 @@ import pytest
 import torch
 from tiny_checkpoints import tiny_config
 
-from steplens import store as store_module
+from steplens import store_writer
 from steplens.activations import ActivationError, Recorder
 from steplens.dumping import dump
 from steplens.encoding import text_pass
 from steplens.models import family_class
 from steplens.sites import neuron_table
-from steplens.store import StoreWriter, open_store
+from steplens.store import open_store
+from steplens.store_writer import StoreWriter
 
 N = 23
 BAR = SimpleNamespace(update=lambda n: None)
@@ -156,7 +157,7 @@ def test_a_full_disk_ends_the_job_without_a_commit_mark(tmp_path, encoder, token
     def full(*_arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(store_module.StoreWriter, "write", full)
+    monkeypatch.setattr(store_writer.StoreWriter, "write", full)
     with pytest.raises(OSError, match="No space left on device"):
         _write(tmp_path / "s.zarr", encoder, tokens, 2)
     assert not (tmp_path / "s.zarr" / "zarr.json").exists()

@@ -8,11 +8,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from steplens import report
-from steplens.figures import location, overlap, sensitivity, spearman, speech, steering, style
-from steplens.report_findings import collapse, sharing, transfer
+from steplens.figures import (
+    location,
+    overlap,
+    reliability,
+    sensitivity,
+    spearman,
+    speech,
+    steering,
+    style,
+)
+from steplens.report_findings import collapse, null, sharing, stability, transfer
 from steplens.report_findings import steering as steering_findings
 from steplens.report_format import Formatter
 
@@ -93,6 +103,31 @@ def _sources() -> pd.DataFrame:
     return frame.assign(k=50, chance=1 / 3, p=0.01)
 
 
+def _stability() -> pd.DataFrame:
+    shares = {"speech": 0.8, "text": 0.7, "speech_text": 0.3, "corrected": 0.4}
+    rows = [
+        (step, 50, measure, language, share + shift, share - 0.05, share + 0.05, 0.02, 10, 60, 60)
+        for step, (measure, share), (language, shift) in itertools.product(
+            STEPS, shares.items(), [*zip(LANGUAGES, (-0.1, 0, 0.1), strict=True), ("mean", 0)]
+        )
+    ]
+    columns = "step k measure language share share_low share_high chance n_splits n_speech n_text"
+    return pd.DataFrame(rows, columns=columns.split())
+
+
+def _null_ratio() -> pd.DataFrame:
+    rows = [
+        (step, 50, 3, name, observed, ratio, ratio - 0.1, ratio + 0.1, p, 40)
+        for step, observed, kinds in (
+            (1, 0.5664, (("together", 0.45, 1 / 41), ("apart", 0.333, 1 / 41))),
+            (6, 0.4, (("together", 0.39, 0.3), ("apart", 0.333, 1 / 41))),
+        )
+        for name, ratio, p in kinds
+    ]
+    columns = "step k n_languages null diagonal_ratio null_ratio null_ratio_low null_ratio_high p n_shuffles"
+    return pd.DataFrame(rows, columns=columns.split())
+
+
 def _frames() -> dict[str, pd.DataFrame]:
     """Every table of a small run, by its path in the run's folder."""
     rates = _steering()
@@ -142,22 +177,28 @@ def _frames() -> dict[str, pd.DataFrame]:
             [(step, k, 0.5, 0.4, 0.6, 1 / 6, 1 / 3) for step in STEPS for k in (10, 100, 1000)],
             columns=["step", "k", "diagonal_ratio", "ci_low", "ci_high", "p", "chance"],
         ),
+        "comparison/stability.csv": _stability(),
+        "comparison/null_ratio.csv": _null_ratio(),
         "comparison/valid_counts.csv": pd.DataFrame(
             [("s2t", one, step, 1200, 1200 - step) for one in LANGUAGES for step in STEPS],
             columns=["task", "language", "step", "n_utterances", "n_valid"],
         ),
-        "steering/control_rates.csv": rates,
+        "steering/control_rates.csv": rates.assign(
+            n_seeds=np.where(rates["control"] == "random", 3, 1),
+            seed_low=rates["rate"] - 0.02,
+            seed_high=rates["rate"] + 0.04,
+        ),
         "steering/quality.csv": rates.drop(columns="rate").assign(
             cer=1.2, degenerate_share=0.1, unfinished_share=0.0
         ),
         "steering/effects.csv": pd.DataFrame(
             [
-                ("asr", step, "Latin to CJK", "random", step / 100, low, step / 50, 2)
+                ("asr", step, "Latin to CJK", "random", step / 100, low, step / 50, 2, 3, 0.005, 0.07)
                 for step, low in zip(STEPS, (-0.01, 0.02), strict=True)
             ],
             columns=[
                 "task", "step", "direction", "baseline",
-                "difference", "ci_low", "ci_high", "n_pairs",
+                "difference", "ci_low", "ci_high", "n_pairs", "n_seeds", "seed_low", "seed_high",
             ],
         ),
         "steering/mean_effect_ratios.csv": means,
@@ -199,6 +240,9 @@ def _draw_all() -> dict[str, Figure]:
         "figure8": steering.draw_quality(table["quality"]),
         "figure9": speech.draw_quality(table["speech_quality"], NAMES),
         "figure10": speech.draw_sources(table["speech_sources"]),
+        "figure11": reliability.draw(
+            table["stability"], table["null_ratio"], table["overlap_summary"]
+        ),
     }
 
 
@@ -298,6 +342,60 @@ def test_steering_shows_means_over_pairs_in_percent(figures):
     assert np.allclose(steered.get_ydata(), 35.0)
 
 
+def _bars(axes, colour):
+    """Ends of the vertical bars of one colour."""
+    return [
+        segment[:, 1].tolist()
+        for bars in axes.collections
+        if to_hex(bars.get_color()[0]) == colour.lower()
+        for segment in bars.get_segments()
+    ]
+
+
+def test_steering_shows_the_range_over_seeds_of_random_neurons_alone(figures):
+    """Lowest and highest seed, mean over the pairs; in the first panel random neurons have 15 %."""
+    axes = figures["figure7"].axes[0]
+    assert np.allclose(_bars(axes, style.BLUE), [[13, 19], [13, 19]])
+    assert all(not _bars(axes, other) for other in (style.GREY, style.ORANGE, style.VERMILION))
+
+
+def test_report_has_the_effect_against_each_seed_of_random_neurons(finished_run, tmp_path):
+    html = _report(finished_run, tmp_path / "report.html")
+    assert "by seed of random neurons (points)" in html
+    assert "+0.5 to +7.0, 3 seeds" in html
+
+
+def test_reliability_shows_means_ranges_and_the_null_beside_the_observed(figures):
+    left, right = figures["figure11"].axes
+    lines = {line.get_label(): line for line in [*left.lines, *right.lines]}
+    assert np.allclose(lines["speech, two halves"].get_ydata(), 80)
+    assert np.allclose(lines["the same, corrected for unreliability"].get_ydata(), 40)
+    assert np.allclose(lines["observed"].get_ydata(), [56.64, 40])
+    assert np.allclose(lines["shuffled, speech and text together"].get_ydata(), [45, 39])
+    assert np.allclose(_bars(left, style.BLUE), [[75, 85]] * 2)
+    assert np.allclose(_bars(right, style.SKY), [[35, 55], [29, 49]])
+    assert "chance, 2.0 %" in lines
+    assert "chance, 33.3 %" in lines
+
+
+def test_findings_say_how_reliable_the_neurons_are():
+    plain = "\n".join([*stability(_stability()), *null(_null_ratio())]).replace("\xa0", " ")
+    assert "At t = 1, two halves of the sentences agree on 80.0 % of a language's top-50" in plain
+    assert "on 70.0 % in text (chance 2.0 %)" in plain
+    assert "with a half of text on 30.0 %; corrected" in plain
+    assert "speech and text share 40.0 %." in plain
+    first, second = null(_null_ratio())
+    assert "apart it is 33.3 % [23.3, 43.3] (p = 0.0244, 40 shuffles): the ratio is above" in first
+    assert "not distinguishable" not in first
+    assert "above what chance gives" in second
+    assert "(p = 0.3, 40 shuffles): the ratio is not distinguishable from what speech" in second
+
+
+def test_findings_say_where_too_few_shuffles_allow_no_test():
+    few = _null_ratio().assign(n_shuffles=9, p=0.1)
+    assert null(few)[-1].startswith("With 9 shuffles no p below 0.1 is possible")
+
+
 @pytest.mark.parametrize("draw", [lambda f: steering.draw(f, []), steering.draw_quality])
 def test_steering_without_pairs_says_so(draw):
     assert "no " in _texts(draw(pd.DataFrame()))
@@ -305,12 +403,12 @@ def test_steering_without_pairs_says_so(draw):
 
 def test_report_holds_every_figure_and_table(finished_run, tmp_path):
     html = _report(finished_run, tmp_path / "report.html")
-    for number in range(2, 10):
+    for number in (*range(2, 10), 11):
         assert f"<h3>Figure {number}. " in html
         assert f'href="#figure-{number}"' in html
     for number in range(1, 6):
         assert re.search(rf'<h3 id="table-{number}">Table {number}\. ', html)
-    assert html.count("data:image/svg+xml;base64,") == 8
+    assert html.count("data:image/svg+xml;base64,") == 9
     anchors = set(re.findall(r'href="#([^"]+)"', html))
     assert anchors <= set(re.findall(r'id="([^"]+)"', html))
 

@@ -55,7 +55,10 @@ def test_a_line_without_text_or_with_another_is_no_recording_of_the_sentence(fle
     found = read_sentences(fleurs, DEU, ["test"])
     assert found.set_index("utterance").loc[16, "raw_transcription"] == "Das Rad ist rund."
     assert recordings(found, 16) == ["test/b16.wav"]
-    assert "deu: left out 1 recordings whose text is not that of the first" in caplog.text
+    assert (
+        "deu: expected one text an id, got another in 1 recordings, which are left out: 16"
+        in caplog.text
+    )
 
 
 def test_sentences_that_a_language_lacks_are_missing_there_alone(fleurs):

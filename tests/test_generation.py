@@ -15,7 +15,8 @@ from tiny_checkpoints import FAMILIES, write_checkpoint
 from steplens import generation, growing_cache
 from steplens.activations import ActivationError
 from steplens.decoding import Decoder
-from steplens.generation import generate, require_plain_greedy
+from steplens.generation import generate
+from steplens.greedy_settings import require_plain_greedy
 from steplens.intervention import Intervention, Replacement
 from steplens.model_files import CheckpointError
 from steplens.model_source import ModelSource

@@ -1,5 +1,6 @@
 """What ``tables/speech_quality.csv`` leaves out has no part in any statistic, of speech or of text."""
 
+import made_stores
 import numpy as np
 import pandas as pd
 import pytest
@@ -124,7 +125,17 @@ def test_resamples_ranked_a_few_at_a_time_are_the_same(tmp_path, drawn_bytes):
 def test_counts_of_valid_utterances_are_without_them(tmp_path):
     """Left out and not valid counts once, as left out."""
     valid = {language: np.arange(size) >= 3 for language, size in SIZES.items()}
-    stores = write_stores(tmp_path, activations(1), valid)
+    stores = {
+        language: made_stores.write_store(
+            tmp_path / f"{language}.zarr",
+            rows,
+            valid[language],
+            neurons=NEURONS,
+            task="s2t",
+            step=6,
+        )
+        for language, rows in activations(1).items()
+    }
     table = write_left_out(tmp_path / "quality.csv", LEFT_OUT)
     keyed = {("s2t", language, 6): path for language, path in stores.items()}
     count_valid(keyed, tmp_path / "counts.csv", table)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import relative_difference
+from conftest import made_by, relative_difference
 from tiny_checkpoints import write_checkpoint
 
 from steplens.activations import Recorder
@@ -26,6 +26,7 @@ from steplens.models import (
 )
 from steplens.sites import neuron_table, slots
 from steplens.store import open_store, read_states
+from steplens.takes import file_digest
 
 TEXTS = [
     "heute findet der lehrer ein neues buch in der schule",
@@ -106,6 +107,9 @@ def run(tmp_path_factory, source):
             "utterance": corpus["utterance"],
             "path": [f"deu/{n}.wav" for n in corpus["utterance"]],
             "n_samples": lengths,
+            "sha256": [
+                file_digest(folder / "speech" / "deu" / f"{n}.wav") for n in corpus["utterance"]
+            ],
         }
     )
     write_parquet(spoken, folder / "speech" / "deu.parquet")
@@ -113,12 +117,13 @@ def run(tmp_path_factory, source):
         encode(
             source, modality, "deu", folder / "corpus" / "deu.parquet",
             folder / "speech" / "deu.parquet", folder / "encoder" / modality / "deu.zarr",
-            "float32", batch_size=4,
+            "float32", batch_size=4, made_by=made_by(source),
         )  # fmt: skip
     for task, modality in (("s2t", "speech"), ("t2t", "text"), ("asr", "speech"), ("tr", "text")):
         decode(
             source, task, "deu", "eng", folder / "encoder" / modality / "deu.zarr",
             folder / "decoding" / task / "deu.parquet", max_new_tokens=12, batch_size=4,
+            made_by=made_by(source),
         )  # fmt: skip
     return folder
 
@@ -261,7 +266,7 @@ def test_capture_equals_hooks_during_step_by_step_generation(run, reference, sou
     output = run / "decoder" / "asr" / "deu" / f"step-{step:02d}.zarr"
     capture(
         source, "asr", "deu", step, "", run / "encoder" / "speech" / "deu.zarr",
-        run / "decoding" / "asr" / "deu.parquet", output, "float32", batch_size=4,
+        run / "decoding" / "asr" / "deu.parquet", output, "float32", batch_size=4, made_by=made_by(source),
     )  # fmt: skip
     store = open_store(output)
     from steplens.encoding import SpeechInput
@@ -306,6 +311,7 @@ def test_sentences_that_ended_before_the_step_are_not_valid_and_hold_nan(run, so
     capture(
         source, "asr", "deu", 3, "", run / "encoder" / "speech" / "deu.zarr",
         tmp_path / "short.parquet", tmp_path / "step-03.zarr", "float32", batch_size=4,
+        made_by=made_by(source),
     )  # fmt: skip
     store = open_store(tmp_path / "step-03.zarr")
     valid = store["valid"].to_numpy()

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 import zarr
+from conftest import made_by
 from tiny_checkpoints import FAMILIES, tiny_config, write_checkpoint, write_weights
 
 from steplens.activations import ActivationError, require_finite, require_finite_states
@@ -18,6 +19,7 @@ from steplens.decoding import Decoder, decode
 from steplens.encoding import encode
 from steplens.model_source import ModelSource
 from steplens.sites import slots
+from steplens.takes import file_digest
 
 TEXTS = ["der koch", "jeden tag", "im sommer"]
 
@@ -34,8 +36,9 @@ def study(request, tmp_path_factory, checkpoint):
     generator = np.random.default_rng(1)
     for number in corpus["utterance"]:
         write_wav(folder / f"{number}.wav", generator.normal(0, 0.1, 9_000).astype(np.float32))
+    names = [f"{number}.wav" for number in corpus["utterance"]]
     spoken = corpus[["utterance"]].assign(
-        path=[f"{number}.wav" for number in corpus["utterance"]], n_samples=9_000
+        path=names, n_samples=9_000, sha256=[file_digest(folder / name) for name in names]
     )
     write_parquet(spoken, folder / "speech.parquet")
     _encode(folder, folder / "good", "text", folder / "text.zarr")
@@ -50,14 +53,15 @@ def _source(folder):
 def _encode(folder, model, modality, output):
     encode(
         _source(model), modality, "deu", folder / "corpus.parquet", folder / "speech.parquet",
-        output, "float32", batch_size=2,
+        output, "float32", batch_size=2, made_by=made_by(_source(model)),
     )  # fmt: skip
+    return output
 
 
 def _decode(folder, model, output, store=None):
     decode(
         _source(model), "tr", "deu", "eng", store or folder / "text.zarr", output,
-        max_new_tokens=4, batch_size=2,
+        max_new_tokens=4, batch_size=2, made_by=made_by(_source(model)),
     )  # fmt: skip
 
 
@@ -125,12 +129,14 @@ def test_infinity_is_as_bad(study, broken, tmp_path):
 def test_capture_names_where_it_arises(study, broken, tmp_path, name, place):
     """The utterance, layer and submodule of the step."""
     folder, _ = study
+    model = _source(broken(name))
+    store = _encode(folder, model.path, "text", tmp_path / "text.zarr")
     decoded = pd.read_parquet(folder / "decoded.parquet").assign(tokens=[[5, 6]] * 3, n_tokens=2)
     write_parquet(decoded, tmp_path / "decoded.parquet")
     with pytest.raises(ActivationError, match=rf"capture tr deu step 2: utterance 4[123], {place}"):
         capture(
-            _source(broken(name)), "tr", "deu", 2, "eng", folder / "text.zarr",
-            tmp_path / "decoded.parquet", tmp_path / "step.zarr", "float32", batch_size=2,
+            model, "tr", "deu", 2, "eng", store, tmp_path / "decoded.parquet", tmp_path / "step.zarr",
+            "float32", batch_size=2, made_by=made_by(model),
         )  # fmt: skip
 
 
@@ -144,9 +150,11 @@ def test_capture_names_where_it_arises(study, broken, tmp_path, name, place):
 )
 def test_decode_chooses_no_token_from_it(study, broken, tmp_path, name, place):
     """The first step is named, and no table is written."""
+    model = broken(name)
+    store = _encode(study[0], model, "text", tmp_path / "text.zarr")
     match = rf"utterance 4[123], step 1, {place}: expected finite activations"
     with pytest.raises(ActivationError, match=match):
-        _decode(study[0], broken(name), tmp_path / "decoded.parquet")
+        _decode(study[0], model, tmp_path / "decoded.parquet", store)
     assert not (tmp_path / "decoded.parquet").exists()
 
 

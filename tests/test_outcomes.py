@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from steplens import outcomes as measures
+from steplens.atomic import write_parquet
 from steplens.control import control_rate
 from steplens.languages import load_languages
 from steplens.resampling import draw_counts
@@ -286,8 +287,8 @@ def test_gathering_puts_the_unsteered_text_beside_each_steered_one(tmp_path):
          for target in ("jpn", "fra") for control in ("steered", "random") for utterance in (2, 1)],
         columns=OUTCOMES.columns[:-1],
     )  # fmt: skip
-    plain.to_parquet(tmp_path / "plain.parquet")
-    steered.to_parquet(tmp_path / "steered.parquet")
+    write_parquet(plain, tmp_path / "plain.parquet")
+    write_parquet(steered, tmp_path / "steered.parquet")
     found = measures.gather(
         [tmp_path / "steered.parquet"], {("asr", "deu"): tmp_path / "plain.parquet"}
     )

@@ -1,7 +1,6 @@
 """A cut of the demo through profiles/slurm on a real cluster of one node, and a job that fails there."""
 
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -97,33 +96,34 @@ def test_a_cut_of_the_demo_runs_through_slurm(cluster, project):
 
 
 def test_a_failed_job_is_tried_again_with_more_and_then_shown_with_its_logs(cluster, project):
-    """A broken file of German: its job fails twice, that of Mandarin is done, both logs are named."""
+    """A damaged corpus of German: its job fails twice, that of Mandarin is done, both logs are named."""
     before = len(cluster.jobs())
-    broken = project / "broken"
-    shutil.copytree(ROOT / "resources" / "demo" / "fleurs", broken)
-    (broken / "data" / "de_de" / "test.tsv").write_text("not seven columns\n")
+    damaged = project / "results" / "cut" / "corpus" / "deu.parquet"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("no table\n")
     result = submit(
-        cluster, project, ("corpus/deu.parquet", "corpus/cmn.parquet"),
-        "--group-components", "sentences=1", "--set-resources", "corpus:mem_mb=500 * attempt",
-        config=(f"corpus={{path: {broken}, n_utterances: 6}}",),
+        cluster, project, ("speech/deu.parquet", "speech/cmn.parquet"),
+        "--group-components", "sentences=1", "--set-resources", "speech_espeak:mem_mb=500 * attempt",
+        config=("corpus={n_utterances: 6}",),
     )  # fmt: skip
     output = result.stdout + result.stderr
     assert result.returncode == 1, output
-    assert (project / "results" / "cut" / "corpus" / "cmn.parquet").exists()
-    assert not (project / "results" / "cut" / "corpus" / "deu.parquet").exists()
+    assert (project / "results" / "cut" / "speech" / "cmn.parquet").exists()
+    assert not (project / "results" / "cut" / "speech" / "deu.parquet").exists()
 
     jobs = cluster.jobs()[before:]
     assert sorted(job["JobState"] for job in jobs) == ["COMPLETED", "FAILED", "FAILED"]
     failed = [job["MinMemoryNode"] for job in jobs if job["JobState"] == "FAILED"]
     assert failed == ["500M", "1000M"]
 
-    assert "results/cut/logs/corpus/deu.log" in output
-    assert output.count("Error in rule corpus:") == 2
-    assert "test.tsv" in (project / "results" / "cut" / "logs" / "corpus" / "deu.log").read_text()
+    assert "results/cut/logs/speech/deu.log" in output
+    assert output.count("Error in rule speech_espeak:") == 2
+    log = project / "results" / "cut" / "logs" / "speech" / "deu.log"
+    assert "deu.parquet: damaged" in log.read_text()
     slurm_logs = [Path(path) for path in re.findall(r"\(log: (\S+\.log)\)", output)]
     kept = [path for path in slurm_logs if path.exists()]  # those of finished jobs are deleted
     assert len(kept) == 2
-    assert all("corpus" in path.read_text() for path in kept)
+    assert all("speech_espeak" in path.read_text() for path in kept)
 
 
 def test_the_groups_of_the_profile_suit_the_whole_demo(project):

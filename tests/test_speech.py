@@ -84,7 +84,7 @@ def stage(tmp_path, monkeypatch):
     """The stage with an engine of tones: ``run`` gives the table and asks for takes as needed."""
     one = SimpleNamespace(
         engine=Engine(), sentences=dict(SENTENCES), settings={"speed": 1}, checks=dict(CHECKS),
-        first={}, seed=1, code="code", folder=tmp_path / "speech", language=GERMAN,
+        first={}, seed=1, code="code", libraries={"tts": "1.0"}, folder=tmp_path / "speech", language=GERMAN,
     )  # fmt: skip
     module = ModuleType("steplens.engines.tones")
 
@@ -95,6 +95,7 @@ def stage(tmp_path, monkeypatch):
     module.open_engine = open_engine
     monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setattr(speech, "code_digest", lambda *modules: one.code)
+    monkeypatch.setitem(speech.CODE_OF, "tones", "xtts")
 
     def run(folder=None):
         one.engine.asked.clear()
@@ -104,7 +105,7 @@ def stage(tmp_path, monkeypatch):
         output = (folder or one.folder) / "deu.parquet"
         synthesize_corpus(
             tmp_path / "corpus.parquet", one.language, "tones", one.settings, one.checks, one.first,
-            one.seed, 1, output,
+            one.seed, 1, output, one.libraries,
         )  # fmt: skip
         return pd.read_parquet(output).set_index("utterance")
 
@@ -144,7 +145,7 @@ def test_audio_does_not_depend_on_order_neighbours_or_threads():
 
 
 def test_an_unknown_voice_is_refused():
-    with pytest.raises(ValueError, match="no voice 'not-a-voice'"):
+    with pytest.raises(ValueError, match=r"voice.*'not-a-voice'"):
         list(synthesize(["a"], "not-a-voice"))
 
 
@@ -172,6 +173,8 @@ def test_the_stage_speaks_the_raw_text_with_espeak(tmp_path):
     assert table["available"].tolist() == [1, 1]
     assert table["attempt"].tolist() == [0, 0]
     assert not table["unusable"].any()
+    for path, digest in zip(table["path"], table["sha256"], strict=True):
+        assert digest == hashlib.sha256((output.parent / path).read_bytes()).hexdigest()[:16]
 
 
 # What is made again
@@ -286,6 +289,7 @@ CHANGES = {
     "settings": lambda stage: stage.settings.update(speed=2),
     "code": lambda stage: setattr(stage, "code", "other"),
     "voice": lambda stage: setattr(stage.engine, "voice", "another"),
+    "libraries": lambda stage: setattr(stage, "libraries", {"tts": "1.1"}),
     "language code": lambda stage: setattr(stage, "language", replace(GERMAN, xtts="de-at")),
 }
 
@@ -364,6 +368,108 @@ def test_a_smaller_corpus_removes_what_is_left(stage):
     stage.sentences = dict(SENTENCES)
     stage.run()
     assert stage.engine.asked == [(2, 0), (9, 0), (7, 0)]
+
+
+# Batches
+
+
+class Together(Engine):
+    """Speaks in batches, which are heard: a take's volume tells with which others it was spoken."""
+
+    batch_size = 2
+
+    def speak(self, requests):
+        together = hashlib.sha256(repr([(one.utterance, one.attempt) for one in requests]).encode())
+        volume = 1 + together.digest()[0] / 1000
+        for take in super().speak(requests):
+            yield replace(take, wave=(volume * take.wave).astype(np.float32))
+
+
+@pytest.fixture
+def batched(stage, monkeypatch):
+    """The stage with an engine of batches, two to a window, and takes that fail in three rounds."""
+    monkeypatch.setattr(speech, "_WINDOW", 2)
+    stage.engine = Together()
+    words = ["eins", "zwei", "drei", "vier"]
+    stage.sentences = {
+        number: " ".join(words[: 1 + number % 4]) for number in (8, 3, 14, 5, 9, 2, 11, 7, 4, 13, 6)
+    }
+    stage.engine.faulty = {
+        (3, 0): "silent", (9, 0): "too short", (9, 1): "clipped", (4, 0): "too long",
+        **{(7, attempt): "silence" for attempt in range(3)}, (6, 0): "silent",
+    }  # fmt: skip
+    return stage
+
+
+def stopped(stage, monkeypatch, takes):
+    """Run until so many takes are in the journal, and then an error."""
+    add, left = speech.Journal.add, [takes]
+
+    def stop(journal, take):
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        add(journal, take)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(speech.Journal, "add", stop)
+        with pytest.raises(KeyboardInterrupt):
+            stage.run()
+
+
+N_TAKES = 11 + 7  # the utterances of ``batched``, and what it makes again
+
+
+@pytest.mark.parametrize("takes", range(0, N_TAKES, 2))
+def test_batches_of_an_interrupted_synthesis_are_those_of_an_undisturbed_one(
+    batched, monkeypatch, takes
+):
+    """Wherever it was stopped: what goes together does not depend on what is missing."""
+    stopped(batched, monkeypatch, takes)
+    batched.run()
+    assert as_if_fresh(batched)
+
+
+def test_every_take_is_made_once(batched):
+    batched.run()
+    assert len(batched.engine.asked) == len(set(batched.engine.asked)) == N_TAKES
+    batched.run()
+    assert batched.engine.asked == []
+
+
+@pytest.mark.parametrize("lost", range(0, N_TAKES, 4))
+def test_a_lost_line_of_the_journal_changes_no_audio(batched, lost):
+    """A take that failed is judged again; its utterance's file, of a later take, is left alone."""
+    batched.run()
+    times = {path.name: path.stat().st_mtime_ns for path in (batched.folder / "deu").glob("*.wav")}
+    lines = batched.journal.read_bytes().splitlines(keepends=True)
+    gone = json.loads(lines.pop(lost))
+    batched.journal.write_bytes(b"".join(lines))
+    batched.run()
+    assert as_if_fresh(batched)
+    after = {path.name: path.stat().st_mtime_ns for path in (batched.folder / "deu").glob("*.wav")}
+    written = {name for name in times if after[name] != times[name]}
+    assert written == ({f"{gone['utterance']}.wav"} if gone["sha256"] else set())
+
+
+def test_a_larger_corpus_speaks_one_window_again_at_most(batched):
+    """And writes none of the files that are there: its order is that of the smaller one, and more."""
+    whole = batched.sentences
+    batched.engine.faulty = {}
+    batched.sentences = dict(list(whole.items())[:6])  # a window of four, and one of two
+    batched.run()
+    folder = batched.folder / "deu"
+    before = {
+        path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.glob("*.wav")
+    }
+    assert len(before) == 6
+    batched.sentences = whole
+    batched.run()
+    again = {utterance for utterance, _ in batched.engine.asked} & set(list(whole)[:6])
+    assert again <= set(list(whole)[4:6])
+    for name, (time, content) in before.items():
+        path = folder / name
+        assert (path.stat().st_mtime_ns, path.read_bytes()) == (time, content)
 
 
 # Attempts

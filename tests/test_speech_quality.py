@@ -9,6 +9,7 @@ import pytest
 from steplens.atomic import write_parquet
 from steplens.left_out import read_left_out
 from steplens.speech_quality import COLUMNS, judge_speech, resynthesise
+from steplens.takes import first_attempts
 
 # Per utterance: what is wrong with its audio, whether there is any, its sentence, what asr made of it.
 SPOKEN = {
@@ -139,7 +140,7 @@ def test_without_a_table_or_a_row_nothing_is_left_out(tmp_path):
 
 def asked(folder, language="deu"):
     path = folder / language / "first_attempts.json"
-    return json.loads(path.read_text()) if path.exists() else None
+    return json.loads(path.read_text())["attempts"] if path.exists() else None
 
 
 def test_the_next_attempt_is_asked_for(tmp_path, capsys):
@@ -151,6 +152,21 @@ def test_the_next_attempt_is_asked_for(tmp_path, capsys):
     resynthesise(path, folder)
     assert asked(folder) == {"3": 2, "1": 1, "8": 4, "5": 2, "6": 1}
     assert "deu: another take of 4 utterances" in capsys.readouterr().out
+
+
+def test_what_was_asked_of_one_engine_says_nothing_about_another(tmp_path):
+    """Which asks anew; a file of an earlier version counts for any."""
+    path = tmp_path / "deu" / "first_attempts.json"
+    resynthesise(judged(tmp_path, write_run(tmp_path, SPOKEN, engine="xtts")), tmp_path)
+    assert first_attempts(path, "xtts") == {1: 1, 8: 1, 5: 1, 6: 1}
+    assert first_attempts(path, "recorded") == first_attempts(path, None) == {}
+    other = write_run(tmp_path, {3: SPOKEN[3], 8: SPOKEN[8]}, engine="recorded", available=9)
+    resynthesise(judged(tmp_path, other), tmp_path)
+    assert first_attempts(path, "recorded") == {8: 1}
+    assert first_attempts(path, "xtts") == {}
+    path.write_text('{"8": 4}')
+    assert first_attempts(path, "xtts") == first_attempts(path, "recorded") == {8: 4}
+    assert first_attempts(tmp_path / "none.json", "xtts") == {}
 
 
 def test_of_espeak_nothing_is_asked(tmp_path, capsys):

@@ -3,24 +3,29 @@
 Outputs are compared with those of one sentence at a time, one plain hook a neuron, by transformers.
 """
 
+import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import made_by
 from test_generation import one_thread, slow_intervention, transformers_generate  # noqa: F401
 
 from steplens import steering
 from steplens.atomic import write_parquet
 from steplens.decoding import Decoder
 from steplens.encoding import encode
-from steplens.rankings import open_ranking
+from steplens.groups import StoreError
+from steplens.provenance import provenance
+from steplens.rankings import Ranking, open_ranking, write_ranking
 from steplens.repetition import longest_repeat
 from steplens.sites import neuron_table
 from steplens.steered_outputs import SteeredOutputs
 from steplens.steering import steer, trials
-from steplens.store import add_array, add_neurons, commit, fresh_folder, open_store, read_states
+from steplens.store import open_store, read_states
 
 LANGUAGES = ["deu", "spa", "jpn"]
 MOST = 7
@@ -36,19 +41,19 @@ def inputs(source, tmp_path_factory):
     write_parquet(pd.DataFrame(corpus | {"split": "test"}), folder / "corpus.parquet")
     encode(
         source, "text", "deu", folder / "corpus.parquet", folder / "none.parquet",
-        folder / "deu.zarr", "float32", batch_size=4,
+        folder / "deu.zarr", "float32", batch_size=4, made_by=made_by(source),
     )  # fmt: skip
     neurons = neuron_table(Decoder(source, MOST).model.config, "decoder")
     generator = np.random.default_rng(1)
     shape = (len(LANGUAGES), len(neurons))
     for step in (1, 6, 11):
-        path = fresh_folder(folder / f"step-{step:02d}.zarr")
-        add_array(path, "ap", generator.random(shape), ["language", "neuron"])
         median = 2 * generator.normal(size=shape).astype(np.float32)
-        add_array(path, "median", median, ["language", "neuron"])
-        add_array(path, "n_valid", np.full(len(LANGUAGES), 9), ["language"])
-        add_neurons(path, neurons)
-        commit(path, {"languages": LANGUAGES})
+        ranking = Ranking(
+            LANGUAGES, generator.random(shape), median, np.full(len(LANGUAGES), 9), neurons, {},
+            provenance(source, made_by(source), {}),
+        )  # fmt: skip
+        condition = {"module": "decoder", "task": "asr", "step": step}
+        write_ranking(folder / f"step-{step:02d}.zarr", ranking, condition)
     return folder
 
 
@@ -56,10 +61,10 @@ def inputs(source, tmp_path_factory):
 def run(inputs, source, tmp_path):
     """Runs the stage into a folder; returns the bytes of its tables."""
 
-    def call(steps=STEPS, folder=tmp_path, **changes):
+    def call(steps=STEPS, folder=tmp_path, code="a", **changes):
         options = {
             "k": 20, "n_utterances": 4, "n_random": 1, "seed": 1, "max_new_tokens": MOST,
-            "batch_size": 10, "made_by": {"code": "a"},
+            "batch_size": 10, "made_by": made_by(source, code),
         } | changes  # fmt: skip
         outputs = {step: folder / f"step-{step:02d}.parquet" for step in steps}
         rankings = {step: inputs / f"step-{step:02d}.zarr" for step in steps}
@@ -151,7 +156,7 @@ def test_with_nothing_to_generate_no_model_is_loaded(run, monkeypatch):
     assert run() == before
 
 
-@pytest.mark.parametrize("change", [{"made_by": {"code": "b"}}, {"max_new_tokens": 6}])
+@pytest.mark.parametrize("change", [{"code": "b"}, {"max_new_tokens": 6}])
 def test_outputs_of_another_code_or_limit_are_removed(run, generated, tmp_path, change):
     """And all are generated anew."""
     run()
@@ -234,3 +239,21 @@ def test_importing_the_stage_loads_no_torch():
     code = "import sys, steplens.steering; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     assert "torch" not in vars(steering)
+
+
+def test_neurons_of_another_model_are_not_looked_for(run, inputs, source, tmp_path):
+    """A ranking of a checkpoint with as many neurons, or with others, is refused by its path."""
+    ranking = open_ranking(inputs / "step-06.zarr")
+    told = provenance(source, {"model": {"checkpoint": "other"}, "code": "a"}, {})
+    strange = dataclasses.replace(ranking, attributes=told)
+    condition = {"module": "decoder", "task": "asr", "step": 6}
+    write_ranking(tmp_path / "step-06.zarr", strange, condition)
+    kept = inputs / "step-06.zarr"
+    kept.rename(tmp_path / "kept")
+    (tmp_path / "step-06.zarr").rename(kept)
+    try:
+        with pytest.raises(StoreError, match=r"step-06\.zarr: model: expected a store made by"):
+            run()
+    finally:
+        shutil.rmtree(kept)
+        (tmp_path / "kept").rename(kept)

@@ -10,18 +10,19 @@ import pytest
 import xarray as xr
 import zarr
 
-from steplens import store
-from steplens.sites import neuron_table
-from steplens.store import (
+from steplens import store_check, store_writer
+from steplens.groups import (
     COMMIT_MARK,
+    NEURON_CHUNK,
     ROW_CHUNK,
     StoreError,
-    StoreWriter,
     create_array,
-    open_store,
-    read_states,
-    store_path,
+    group_path,
 )
+from steplens.sites import neuron_table
+from steplens.store import open_store, read_states
+from steplens.store_check import check_store
+from steplens.store_writer import SHARD_CHUNKS, StoreWriter
 
 CONFIG = {"hidden_size": 2, "decoder_ffn_dim": 3, "decoder_layers": 2}
 NEURONS = neuron_table(CONFIG, "decoder")
@@ -91,9 +92,9 @@ def test_float32_is_kept_where_it_is_asked_for(tmp_path):
 @pytest.fixture
 def small_chunks(monkeypatch):
     """Several chunks a file, several files a window, and states over many chunks."""
-    monkeypatch.setattr(store, "NEURON_CHUNK", 5)
-    monkeypatch.setattr(store, "SHARD_CHUNKS", 3)
-    monkeypatch.setattr(store, "STATE_CHUNK", 100)
+    monkeypatch.setattr(store_writer, "NEURON_CHUNK", 5)
+    monkeypatch.setattr(store_writer, "SHARD_CHUNKS", 3)
+    monkeypatch.setattr(store_writer, "STATE_CHUNK", 100)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
@@ -129,9 +130,9 @@ def test_states_that_end_with_a_chunk_or_are_empty(tmp_path, small_chunks, n_pos
 @pytest.mark.parametrize("n_neurons", [491_520, 589_824, 368_640])
 def test_a_store_of_the_paper_has_few_files(tmp_path, n_neurons):
     shape = (1000, n_neurons)
-    chunks = (ROW_CHUNK, store.NEURON_CHUNK)
+    chunks = (ROW_CHUNK, NEURON_CHUNK)
     array = create_array(
-        tmp_path, "activation", shape, chunks, "f2", ["utterance", "neuron"], store.SHARD_CHUNKS
+        tmp_path, "activation", shape, chunks, "f2", ["utterance", "neuron"], SHARD_CHUNKS
     )
     assert array.chunks == chunks
     n_files = [math.ceil(n / size) for n, size in zip(shape, array.shards, strict=True)]
@@ -187,13 +188,13 @@ def test_attributes_hold_digest_provenance_and_versions(tmp_path):
     attrs = open_store(write_store(tmp_path / "one.zarr", made_up(2), dtype_of_run="f2")).attrs
     assert len(attrs["digest"]) == 64
     assert attrs["dtype_of_run"] == "f2"
-    assert attrs["format_version"] == 1
+    assert attrs["format_version"] == 2
     assert attrs["versions"]["zarr"] == zarr.__version__
 
 
 def test_the_commit_mark_names_the_store_too(tmp_path):
     mark = write_store(tmp_path / "one.zarr", made_up(2)) / COMMIT_MARK
-    assert store_path(mark) == tmp_path / "one.zarr"
+    assert group_path(mark) == tmp_path / "one.zarr"
     assert open_store(mark).identical(open_store(tmp_path / "one.zarr"))
 
 
@@ -249,7 +250,7 @@ def test_another_format_version_is_refused(tmp_path):
     root = json.loads(mark.read_text())
     root["attributes"]["format_version"] = 99
     mark.write_text(json.dumps(root))
-    with pytest.raises(StoreError, match=r"one\.zarr: format_version: expected 1, got 99"):
+    with pytest.raises(StoreError, match=r"one\.zarr: format_version: expected 2, got 99"):
         open_store(mark)
 
 
@@ -310,3 +311,89 @@ def test_the_digest_changes_with_one_value(tmp_path, part):
     data = made_up(5)
     data[part][4].flat[-1] += np.float16(0.25)
     assert _digest(write_store(tmp_path / "one.zarr", data)) != before
+
+
+# --- an interrupted dump ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def windows(monkeypatch):
+    """Windows of ten rows."""
+    for module in (store_writer, store_check):
+        monkeypatch.setattr(module, "ROW_CHUNK", 10)
+
+
+def dump(path, data, stop=None, key="a", with_states=True, written=None):
+    """Write ``data`` row by row from where an earlier dump was; ``stop`` breaks off before that row."""
+    activation, hidden, states = data
+    n_rows = len(activation)
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        StoreWriter(
+            path, range(n_rows), NEURONS, HIDDEN_SHAPE, "float16", {"model": "m"}, {"key": key}
+        ) as writer,
+    ):
+        for row in range(writer.n_kept, n_rows):
+            if row == stop:
+                raise KeyboardInterrupt
+            one = np.array([row])
+            writer.write(one, activation[one], hidden[one], [states[row]] if with_states else None)
+            if written is not None:
+                written.append(row)
+        writer.add("valid", np.ones(n_rows, dtype=bool))
+    return path
+
+
+def files(folder):
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("with_states", [True, False])
+@pytest.mark.parametrize("stop", [0, 1, 9, 10, 11, 29, 34])
+def test_an_interrupted_dump_goes_on_behind_its_last_whole_window(
+    tmp_path, windows, small_chunks, stop, with_states
+):
+    """To the byte what an undisturbed one writes, states over several chunks among it."""
+    data = made_up(35, seed=stop)
+    whole = dump(tmp_path / "whole.zarr", data, with_states=with_states)
+    path, written = tmp_path / "one.zarr", []
+    dump(path, data, stop, with_states=with_states)
+    dump(path, data, with_states=with_states, written=written)
+    assert written == list(range(stop // 10 * 10, 35))
+    assert files(path) == files(whole)
+    check_store(path)
+
+
+def test_nothing_is_kept_of_a_dump_that_something_else_made(tmp_path, windows):
+    """Another code, configuration or input is another key; other sentences are another store."""
+    data, written = made_up(35), []
+    dump(tmp_path / "one.zarr", data, 25)
+    dump(tmp_path / "one.zarr", data, key="b", written=written)
+    assert written == list(range(35))
+
+
+def test_a_window_that_went_bad_is_made_again_with_all_after_it(tmp_path, windows):
+    data, written = made_up(35), []
+    path = dump(tmp_path / "one.zarr", data, 33)
+    chunk = path / "activation" / "c.1.0"
+    chunk.write_bytes(chunk.read_bytes()[:-5] + b"12345")
+    dump(path, data, written=written)
+    assert written == list(range(10, 35))
+    assert files(path) == files(dump(tmp_path / "whole.zarr", data))
+
+
+def test_a_finished_dump_that_is_asked_for_again_computes_nothing(tmp_path, windows):
+    """Snakemake removes the commit mark of what it runs again; the data are what they would be."""
+    data, written = made_up(35), []
+    path = dump(tmp_path / "one.zarr", data)
+    before = files(path)
+    (path / COMMIT_MARK).unlink()
+    dump(path, data, written=written)
+    assert written == []
+    assert files(path) == before
+    dump(path, data, written=written)  # with its mark it is no rest, but what shall be replaced
+    assert written == list(range(35))

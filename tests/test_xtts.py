@@ -134,17 +134,11 @@ def test_the_stage_keeps_raw_text_seed_and_measures(checkpoint, tmp_path):
     wave, rate = soundfile.read(output.parent / table["path"][0])
     assert (rate, len(wave)) == (16_000, table["n_samples"][0])
     (output.parent / "deu" / "4.wav").unlink()
-    again, alone = run()  # in another batch than before: equal but for rounding
-    counted = ["silent_share", "clipped_share"]  # a frame at the border may count or not
-    pd.testing.assert_frame_equal(
-        again.drop(columns=counted), table.drop(columns=counted), rtol=1e-3
-    )
-    alone, before = (np.frombuffer(one[44:], np.int16).astype(int) for one in (alone, audio))
-    assert np.abs(alone - before).max() <= 2
-    shutil.rmtree(output.parent)
-    anew, same = run()  # in the same batch
-    pd.testing.assert_frame_equal(anew, table)
-    assert same == audio
+    for harm in (lambda: None, lambda: shutil.rmtree(output.parent)):
+        harm()
+        again, same = run()  # in the same batch as before
+        pd.testing.assert_frame_equal(again, table)
+        assert same == audio
 
 
 def test_the_checkpoint_is_read_and_never_written(checkpoint, open_engine, tmp_path):

@@ -1,10 +1,12 @@
 """Batched XTTS against the library's own inference, one text at a time, on a small real Xtts."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from small_xtts import SPEAKERS, write_small_xtts
 
+from steplens.atomic import write_parquet
 from steplens.engines import Request
 from steplens.languages import load_languages
 
@@ -232,6 +234,88 @@ def test_a_batch_that_does_not_fit_is_halved(german, monkeypatch):
     assert sizes == [4, 2, 1, 1, 1, 1]
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one.wave, other.wave, atol=2e-5)
+
+
+SENTENCES = (
+    "Ja.", "Heute kauft der Koch Brot.", "Es regnet.", "Der alte Lehrer geht gern ins Dorf.", "Wo?",
+)  # fmt: skip
+
+
+@pytest.fixture
+def stage(german, tmp_path, monkeypatch):
+    """Stage speech of some sentences with the small XTTS in batches of two, two to a window.
+
+    Those of short sentences are too long, as random weights make them, and made twice.
+    """
+    from steplens import speech
+    from steplens.engines import xtts
+
+    monkeypatch.setattr(speech, "_WINDOW", 2)
+    monkeypatch.setattr(german, "batch_size", 2)
+    monkeypatch.setattr(xtts, "open_engine", lambda *_: german)
+    checks = {
+        "max_attempts": 2, "min_seconds_per_character": 0.0, "max_seconds_per_character": 0.04,
+        "max_silent_share": 1.0, "max_clipped_share": 1.0,
+    }  # fmt: skip
+
+    def run(folder, n=None):
+        texts = SENTENCES[:n]
+        corpus = pd.DataFrame({"utterance": range(len(texts)), "raw_transcription": texts})
+        write_parquet(corpus.assign(recordings="[]"), tmp_path / "corpus.parquet")
+        output = folder / "deu.parquet"
+        speech.synthesize_corpus(
+            tmp_path / "corpus.parquet", DEU, "xtts", {}, checks, {}, 1, 1, output
+        )
+        return files(folder)
+
+    return run
+
+
+def files(folder):
+    """Content of the table and of all audio, by name."""
+    return {
+        path.name: path.read_bytes() for path in (folder / "deu.parquet", *folder.glob("deu/*.wav"))
+    }
+
+
+def test_an_interrupted_synthesis_ends_with_the_bytes_of_an_undisturbed_one(
+    stage, tmp_path, monkeypatch
+):
+    """Stopped in a batch, after any number of takes, and where the last line of the journal is torn."""
+    from steplens import speech
+
+    undisturbed = stage(tmp_path / "undisturbed")
+    attempts = pd.read_parquet(tmp_path / "undisturbed" / "deu.parquet")["attempt"]
+    assert set(attempts) == {0, 1}
+    add = speech.Journal.add
+    for stop in (4, len(attempts) + 1):
+        folder, left = tmp_path / str(stop), [stop]
+
+        def stopping(journal, take, left=left):
+            if not left[0]:
+                raise KeyboardInterrupt
+            left[0] -= 1
+            add(journal, take)
+
+        monkeypatch.setattr(speech.Journal, "add", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            stage(folder)
+        monkeypatch.setattr(speech.Journal, "add", add)
+        journal = folder / "deu" / "takes.jsonl"
+        if stop == 4:
+            journal.write_bytes(journal.read_bytes()[:-9])
+        assert stage(folder) == undisturbed
+
+
+def test_a_larger_corpus_leaves_the_speech_of_the_smaller_one_as_it_is(stage, tmp_path):
+    """To the byte and to the file time."""
+    stage(tmp_path, n=3)
+    folder = tmp_path / "deu"
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.glob("*.wav")}
+    stage(tmp_path)
+    assert len(before) == 3
+    for path, (time, content) in before.items():
+        assert (path.stat().st_mtime_ns, path.read_bytes()) == (time, content)
 
 
 def test_the_cache_gives_what_the_library_s_gives(generator, monkeypatch):

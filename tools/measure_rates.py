@@ -141,7 +141,7 @@ class Measurement:
         """Write what a batch left behind, as the stages do."""
         import numpy as np
 
-        from steplens.store import StoreWriter
+        from steplens.store_writer import StoreWriter
 
         lengths = None if states is None else [states.shape[1]] * n_rows
         seen = recorder.result(None if states is None else states.float(), lengths).on_host()

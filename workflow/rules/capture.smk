@@ -24,7 +24,7 @@ rule capture:
         runtime=60,
         gpu=GPUS,
     params:
-        code=code_digest("capture"),
+        code=made_with(code_digest("capture", script="capture"), "torch", "torch", "transformers"),
         model=MODEL,
         output_language=lambda wildcards: (
             CONFIG.output_language if wildcards.task in REPRESENTATION_TASKS else ""

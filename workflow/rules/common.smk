@@ -1,6 +1,5 @@
 # In: the merged configuration. Out: names that all rules share; nothing is run here.
 
-import json
 import sys
 from pathlib import Path
 
@@ -14,8 +13,8 @@ from steplens.config import ConfigError, parse_config
 from steplens.content_digest import files_digest
 from steplens.fleurs_files import archive_file, check_corpus, recordings_digest, split_file
 from steplens.hub import is_hub_name, list_name
+from steplens.identities import FETCHED, fleurs_folder, model_identity, pinned, voice_identity
 from steplens.languages import load_languages
-from steplens.licences import check_licences
 from steplens.tasks import (
     IDENTIFICATION_TASK,
     MODALITY_OF,
@@ -23,6 +22,7 @@ from steplens.tasks import (
     STEERED_TASKS,
     TASKS,
 )
+from steplens.takes import first_attempts as asked_attempts
 from steplens.xtts_files import check_xtts, xtts_digest
 
 try:
@@ -53,15 +53,15 @@ except ConfigError as error:
 config.update(CONFIG.model_dump())  # defaults filled in, for the scripts
 
 RESULTS = Path("results") / CONFIG.run
-FETCHED = Path("resources") / "fetched"
 LANGUAGES = CONFIG.languages
 STEPS = sorted(CONFIG.steps)
 ENVS = Path(workflow.basedir) / "envs"
 # Jobs that use the model ask for one GPU, unless the config keeps it on the CPU.
 GPUS = 0 if CONFIG.model.device == "cpu" else 1
-# Which weights a stage would load: a retrained checkpoint in the same folder is another model.
-MODEL = CONFIG.model.model_dump() | {"digest": checkpoint_digest(CONFIG.model.path)}
-XTTS = CONFIG.speech.xtts.model_dump() | {"digest": xtts_digest(CONFIG.speech.xtts.path)}
+# Which weights a stage would load, and at which precision: a retrained checkpoint in the same folder is
+# another model, the same one in another folder is not. Where it lies is for the config to say.
+MODEL = model_identity(config["model"], checkpoint_digest(CONFIG.model.path))
+XTTS = voice_identity(config["speech"]["xtts"], xtts_digest(CONFIG.speech.xtts.path))
 # Of the checks, those that see the audio alone: the others come after decode.
 AUDIO_CHECKS = CONFIG.speech.checks.model_dump(exclude={"max_cer", "leave_out_flagged"})
 
@@ -80,9 +80,28 @@ def fetched_model(section):
 
 MODEL_FETCHED = fetched_model(CONFIG.model)
 XTTS_FETCHED = fetched_model(CONFIG.speech.xtts)
-# FLEURS is read where it lies, or from where fetch puts it.
-FETCHED_FLEURS = FETCHED / "fleurs" / str(CONFIG.corpus.revision)
-FLEURS = FETCHED_FLEURS if is_hub_name(CONFIG.corpus.path) else Path(CONFIG.corpus.path)
+FROM_HUB = is_hub_name(CONFIG.corpus.path)
+FLEURS = fleurs_folder(config["corpus"])
+
+
+def told_apart(**settings):
+    """Settings as parameters, and all of them once more as one.
+
+    Snakemake compares the values of parameters as a set, without their names: of k=2, n_random=30 and
+    k=30, n_random=2 it would not see the difference.
+    """
+    return settings | {"told_apart": settings}
+
+
+def libraries(environment, *names):
+    """The libraries whose arithmetic makes a stage's numbers: another minor version redoes it."""
+    return pinned(ENVS / f"{environment}.yaml", *names)
+
+
+def made_with(code, environment, *names):
+    """Digest of a stage's code, and its libraries: what stores keep as the code that made them."""
+    versions = libraries(environment, *names).items()
+    return " ".join([code, *(f"{name}-{version}" for name, version in versions)])
 
 
 wildcard_constraints:
@@ -150,9 +169,23 @@ def split_files(wildcards):
     return [split_file(FLEURS, LANGUAGE[code], split) for code in codes for split in SPLITS]
 
 
+def fetched(files):
+    """Files of FLEURS as inputs, where they have to be fetched first.
+
+    A local copy is no input, since inputs are compared by their paths: it counts by its content, among
+    the parameters, wherever it lies.
+    """
+    return ancient(files) if FROM_HUB else []
+
+
+def fetched_splits(wildcards):
+    """The TSVs of a language as inputs, where they have to be fetched."""
+    return fetched(split_files(wildcards))
+
+
 def splits_digest(wildcards):
     """By content: a checkout that only touches the files redoes nothing."""
-    if is_hub_name(CONFIG.corpus.path):  # the revision says it all
+    if FROM_HUB:  # the revision says it all
         return CONFIG.corpus.revision
     return files_digest(split_files(wildcards))
 
@@ -162,14 +195,16 @@ def recordings(wildcards):
     return [archive_file(FLEURS, LANGUAGE[wildcards.lang], split) for split in SPLITS]
 
 
-def recordings_of(wildcards, input):
-    """Settings of engine recorded: where the archives are, and which ones they are."""
-    digest = "" if is_hub_name(CONFIG.corpus.path) else recordings_digest(recordings(wildcards))
-    return {
-        "audio": {split: str(path) for split, path in zip(SPLITS, input.audio)},
-        "revision": CONFIG.corpus.revision,
-        "digest": digest,
-    }
+def fetched_recordings(wildcards):
+    """Those archives as inputs, where they have to be fetched."""
+    return fetched(recordings(wildcards))
+
+
+def recordings_of(wildcards):
+    """Which archives they are. Of the wildcards alone: what derives from inputs is not compared."""
+    if FROM_HUB:
+        return {"revision": CONFIG.corpus.revision}
+    return {"digest": recordings_digest(recordings(wildcards))}
 
 
 def speech(language):
@@ -186,15 +221,10 @@ def spoken_by(engine):
     return "|".join(lang for lang, one in ENGINE_OF.items() if one == engine) or "none"
 
 
-def first_attempts_in(path):
-    """Utterance and attempt to begin with, as resynthesise left them."""
-    found = json.loads(path.read_text()) if path.is_file() else {}
-    return sorted((int(utterance), attempt) for utterance, attempt in found.items())
-
-
 def first_attempts(wildcards):
-    """Of a language: a parameter, so that asking for other takes speaks again."""
-    return first_attempts_in(RESULTS / "speech" / wildcards.lang / "first_attempts.json")
+    """Utterance and attempt to begin with: a parameter, so that asking for other takes speaks again."""
+    path = RESULTS / "speech" / wildcards.lang / "first_attempts.json"
+    return sorted(asked_attempts(path, ENGINE_OF[wildcards.lang]).items())
 
 
 def step_table(name, step="{tt}"):
@@ -238,7 +268,8 @@ TEXT_TWIN = {"s2t": "t2t", "asr": "tr"}
 
 def other_resynthesis(wildcards):
     """As first_attempts, for the other engine."""
-    return first_attempts_in(OTHER / "speech" / wildcards.lang / "first_attempts.json")
+    path = OTHER / "speech" / wildcards.lang / "first_attempts.json"
+    return sorted(asked_attempts(path, CONFIG.speech.other_engine).items())
 
 
 def sources_table(name, task, step):

@@ -2,6 +2,7 @@
 # language neurons lie, how far speech and text share them (D7), and how many utterances counted.
 
 STEP_TABLES = ("overlap", "overlap_summary", "spearman", "spearman_summary", "sensitivity")
+RELIABILITY_TABLES = ("stability", "null_ratio")  # of rule reliability
 
 
 rule compare_step:
@@ -30,13 +31,15 @@ rule compare_step:
         mem_mb=6000,
         runtime=120,
     params:
-        code=code_digest("comparing"),
+        **told_apart(
+            k=CONFIG.comparison.k,
+            ks=CONFIG.comparison.k_sweep,
+            n_resamples=CONFIG.comparison.resamples,
+            seed=CONFIG.seed,
+        ),
+        code=code_digest("comparing", script="compare_step"),
         languages=LANGUAGES,
-        k=CONFIG.comparison.k,
-        ks=CONFIG.comparison.k_sweep,
         include_step_invariant=CONFIG.ranking.include_step_invariant,
-        n_resamples=CONFIG.comparison.resamples,
-        seed=CONFIG.seed,
     script:
         "../scripts/compare_step.py"
 
@@ -54,7 +57,7 @@ rule gather_comparison:
     benchmark:
         benchmark_of("compare/gather/{table}")
     wildcard_constraints:
-        table="|".join(STEP_TABLES),
+        table="|".join((*STEP_TABLES, *RELIABILITY_TABLES)),
     conda:
         ENVS / "analysis.yaml"
     threads: 1
@@ -62,7 +65,7 @@ rule gather_comparison:
         mem_mb=500,
         runtime=5,
     params:
-        code=code_digest("gathering"),
+        code=code_digest("gathering", script="gather"),
     script:
         "../scripts/gather.py"
 
@@ -87,7 +90,7 @@ rule locate:
         mem_mb=2000,
         runtime=30,
     params:
-        code=code_digest("location"),
+        code=code_digest("location", script="locate"),
         k=CONFIG.comparison.k,
         decoders=[(task, step) for task in TASKS for step in STEPS],
     script:
@@ -119,7 +122,7 @@ rule count_valid:
         mem_mb=1000,
         runtime=10,
     params:
-        code=code_digest("summarizing"),
+        code=code_digest("summarizing", script="count_valid"),
         stores=[(task, lang, step) for task in TASKS for lang in LANGUAGES for step in STEPS],
     script:
         "../scripts/count_valid.py"

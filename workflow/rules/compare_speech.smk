@@ -192,16 +192,18 @@ rule compare_sources:
         mem_mb=4000,
         runtime=120,
     params:
-        code=code_digest("speech_sources"),
+        **told_apart(
+            k=CONFIG.comparison.k,
+            n_resamples=CONFIG.comparison.resamples,
+            seed=CONFIG.seed,
+        ),
+        code=code_digest("speech_sources", script="compare_sources"),
         languages=LANGUAGES,
         sources=[CONFIG.speech.engine, str(CONFIG.speech.other_engine), "text"],
         module="decoder",
         task=lambda wildcards: wildcards.task,
         step=lambda wildcards: int(wildcards.tt),
-        k=CONFIG.comparison.k,
         include_step_invariant=CONFIG.ranking.include_step_invariant,
-        n_resamples=CONFIG.comparison.resamples,
-        seed=CONFIG.seed,
     script:
         "../scripts/compare_sources.py"
 
@@ -262,7 +264,7 @@ rule gather_sources:
         mem_mb=500,
         runtime=5,
     params:
-        code=code_digest("gathering"),
+        code=code_digest("gathering", script="gather"),
     script:
         "../scripts/gather.py"
 
@@ -287,7 +289,7 @@ rule figure_sources:
         mem_mb=1000,
         runtime=10,
     params:
-        code=code_digest("drawing"),
+        code=code_digest("drawing", script="figure"),
         number=10,
     script:
         "../scripts/figure.py"

@@ -6,7 +6,7 @@ rule corpus:
     message:
         "corpus: choosing {CONFIG.corpus.n_utterances} sentences of {wildcards.lang}"
     input:
-        tsv=ancient(split_files),
+        fetched_splits,
     output:
         corpus("{lang}"),
     log:
@@ -20,12 +20,14 @@ rule corpus:
         mem_mb=1000,
         runtime=10,
     params:
-        code=code_digest("corpus"),
+        **told_apart(
+            splits=SPLITS,
+            n_utterances=CONFIG.corpus.n_utterances,
+            seed=CONFIG.seed,
+            parallel_over=CONFIG.corpus.parallel_over,
+        ),
+        code=code_digest("corpus", script="corpus"),
         tsv=splits_digest,
-        folder=str(FLEURS),
-        splits=SPLITS,
-        n_utterances=CONFIG.corpus.n_utterances,
-        seed=CONFIG.seed,
-        parallel_over=CONFIG.corpus.parallel_over,
+        script_of_language=lambda wildcards: LANGUAGE[wildcards.lang].script,
     script:
         "../scripts/corpus.py"

@@ -24,7 +24,13 @@ rule encode_speech:
         runtime=120,
         gpu=GPUS,
     params:
-        code=code_digest("encoding"),
+        code=made_with(
+            code_digest("encoding", script="encode"),
+            "torch",
+            "torch",
+            "torchaudio",
+            "transformers",
+        ),
         model=MODEL,
         modality="speech",
         dtype=CONFIG.store.dtype,
@@ -53,7 +59,7 @@ rule encode_text:
         runtime=120,
         gpu=GPUS,
     params:
-        code=code_digest("encoding"),
+        code=made_with(code_digest("encoding", script="encode"), "torch", "torch", "transformers"),
         model=MODEL,
         modality="text",
         dtype=CONFIG.store.dtype,

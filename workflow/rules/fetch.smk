@@ -20,7 +20,7 @@ rule fetch:
 
 
 # A copy of what was fetched, given as a local folder, is no output of these rules.
-if is_hub_name(CONFIG.corpus.path):
+if FROM_HUB:
 
     localrules:
         fetch_sentences,
@@ -31,7 +31,7 @@ if is_hub_name(CONFIG.corpus.path):
         message:
             "fetch: sentences {wildcards.fleurs}, {wildcards.split}"
         output:
-            FETCHED_FLEURS / "data" / "{fleurs}" / "{split}.tsv",
+            FLEURS / "data" / "{fleurs}" / "{split}.tsv",
         log:
             log_of("fetch/{fleurs}-{split}"),
         conda:
@@ -51,7 +51,7 @@ if is_hub_name(CONFIG.corpus.path):
         message:
             "fetch: recordings {wildcards.fleurs}, {wildcards.split}"
         output:
-            FETCHED_FLEURS / "data" / "{fleurs}" / "audio" / "{split}.tar.gz",
+            FLEURS / "data" / "{fleurs}" / "audio" / "{split}.tar.gz",
         log:
             log_of("fetch/{fleurs}-{split}-audio"),
         conda:
@@ -103,6 +103,6 @@ rule fetch_xtts:
         what="fetch_model",
         repository=CONFIG.speech.xtts.path,
         revision=CONFIG.speech.xtts.revision,
-        options={"suffixes": ["config.json", "vocab.json", "speakers_xtts.pth", "model.pth"]},
+        options={"wanted": list(XTTS_FILES), "required": list(XTTS_FILES)},
     script:
         "../scripts/fetch.py"

@@ -1,5 +1,6 @@
-# In: comparison/*.csv and steering/*.csv. Out: figures/figure2 … figure9, each as SVG and PNG. Figures 2
-# to 6 are the paper's; 7 to 9 show what the paper has as tables only, or not at all.
+# In: comparison/*.csv and steering/*.csv. Out: figures/figure2 … figure9 and figure11, each as SVG and PNG.
+# Figures 2 to 6 are the paper's; the others show what the paper has as tables only, or not at all. Figure
+# 10 is drawn by rule figure_sources, where there is a second source of speech.
 
 
 FIGURES = {
@@ -17,6 +18,11 @@ FIGURES = {
     7: {"rates_csv": RESULTS / "steering" / "control_rates.csv"},
     8: {"quality_csv": RESULTS / "steering" / "quality.csv"},
     9: {"speech_csv": LEFT_OUT},
+    11: {
+        "stability_csv": comparison_table("stability"),
+        "null_csv": comparison_table("null_ratio"),
+        "summary_csv": comparison_table("overlap_summary"),
+    },
 }
 
 
@@ -34,7 +40,7 @@ rule figure:
     benchmark:
         benchmark_of("figures/figure{number}")
     wildcard_constraints:
-        number="[2-9]",
+        number="[2-9]|11",
     conda:
         ENVS / "analysis.yaml"
     threads: 1
@@ -42,7 +48,7 @@ rule figure:
         mem_mb=1000,
         runtime=10,
     params:
-        code=code_digest("drawing"),
+        code=code_digest("drawing", script="figure"),
         number=lambda wildcards: int(wildcards.number),
     script:
         "../scripts/figure.py"

@@ -9,7 +9,10 @@ rule report:
         "report: {output}"
     input:
         figures=[path for number in FIGURES for path in figure_files(number)],
-        comparison=[comparison_table(name) for name in (*STEP_TABLES, "location", "valid_counts")],
+        comparison=[
+            comparison_table(name)
+            for name in (*STEP_TABLES, *RELIABILITY_TABLES, "location", "valid_counts")
+        ],
         steering=[RESULTS / "steering" / f"{name}.csv" for name in SUMMARIES],
         tables=[
             RESULTS / "tables" / f"{name}.csv" for name in (*PAPER_TABLES, "table5", "recognition")
@@ -31,7 +34,7 @@ rule report:
         mem_mb=1000,
         runtime=10,
     params:
-        code=code_digest("reporting"),
+        code=code_digest("reporting", script="report"),
         template=files_digest([TEMPLATE]),
         settings=config,
     script:

@@ -23,8 +23,10 @@ rule speech_espeak:
         mem_mb=1000,
         runtime=60,
     params:
-        code=code_digest("speech", "engines.espeak"),
+        code=code_digest("speech", "engines.espeak", script="speech"),
+        libraries=libraries("analysis", "espeakng-loader", "scipy"),
         engine="espeak",
+        language=lambda wildcards: LANGUAGE[wildcards.lang].espeak,
         settings=CONFIG.speech.espeak.model_dump(),
         checks=AUDIO_CHECKS,
         first_attempts=first_attempts,
@@ -56,8 +58,10 @@ rule speech_xtts:
         runtime=720,
         gpu=0 if CONFIG.speech.xtts.device == "cpu" else 1,
     params:
-        code=code_digest("speech", "engines.xtts"),
+        code=code_digest("speech", "engines.xtts", script="speech"),
+        libraries=libraries("xtts", "coqui-tts", "torch", "transformers"),
         engine="xtts",
+        language=lambda wildcards: LANGUAGE[wildcards.lang].xtts,
         settings=XTTS,
         checks=AUDIO_CHECKS,
         first_attempts=first_attempts,
@@ -72,7 +76,7 @@ rule speech_recorded:
         "speech: taking the recordings of {wildcards.lang}"
     input:
         corpus=corpus("{lang}"),
-        audio=ancient(recordings),
+        audio=fetched_recordings,
     output:
         speech("{lang}"),
     log:
@@ -88,8 +92,10 @@ rule speech_recorded:
         mem_mb=4000,
         runtime=60,
     params:
-        code=code_digest("speech", "engines.recorded"),
+        code=code_digest("speech", "engines.recorded", script="speech"),
+        libraries=libraries("analysis", "soundfile", "scipy"),
         engine="recorded",
+        language=lambda wildcards: LANGUAGE[wildcards.lang].fleurs,
         settings=recordings_of,
         checks=AUDIO_CHECKS,
         first_attempts=first_attempts,

@@ -39,14 +39,16 @@ rule steer:
         runtime=240,
         gpu=GPUS,
     params:
-        code=code_digest("steering"),
+        **told_apart(
+            steps=STEPS,
+            k=CONFIG.steering.k,
+            n_utterances=CONFIG.steering.n_utterances,
+            n_random=CONFIG.steering.n_random,
+            seed=CONFIG.seed,
+            max_new_tokens=CONFIG.decoding.max_new_tokens,
+        ),
+        code=made_with(code_digest("steering", script="steer"), "torch", "torch", "transformers"),
         model=MODEL,
-        steps=STEPS,
-        k=CONFIG.steering.k,
-        n_utterances=CONFIG.steering.n_utterances,
-        n_random=CONFIG.steering.n_random,
-        seed=CONFIG.seed,
-        max_new_tokens=CONFIG.decoding.max_new_tokens,
     script:
         "../scripts/steer.py"
 
@@ -72,11 +74,14 @@ rule summarize_steering:
         mem_mb=2000,
         runtime=30,
     params:
-        code=code_digest("summarizing"),
+        **told_apart(
+            n_resamples=CONFIG.steering.resamples,
+            seed=CONFIG.seed,
+            min_source_rate=CONFIG.steering.min_source_rate,
+            degenerate_tokens=CONFIG.steering.degenerate_tokens,
+        ),
+        code=code_digest("summarizing", script="summarize_steering"),
         unsteered=UNSTEERED,
-        n_resamples=CONFIG.steering.resamples,
-        seed=CONFIG.seed,
-        min_source_rate=CONFIG.steering.min_source_rate,
-        degenerate_tokens=CONFIG.steering.degenerate_tokens,
+        written=[(LANGUAGE[lang].script, LANGUAGE[lang].fasttext) for lang in LANGUAGES],
     script:
         "../scripts/summarize_steering.py"

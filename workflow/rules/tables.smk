@@ -25,7 +25,7 @@ rule tables:
         mem_mb=2000,
         runtime=10,
     params:
-        code=code_digest("tables"),
+        code=code_digest("tables", script="tables"),
         languages=LANGUAGES,
         steered=STEERED,
         unsteered=UNSTEERED,
@@ -53,10 +53,14 @@ rule table5:
         mem_mb=2000,
         runtime=10,
     params:
-        code=code_digest("components"),
-        model=MODEL,
+        code=code_digest("components", script="table5"),
+        checkpoint=MODEL["checkpoint"],
     script:
         "../scripts/table5.py"
+
+
+# What translations are set against.
+REFERENCES = [split_file(FLEURS, LANGUAGE[CONFIG.output_language], split) for split in SPLITS]
 
 
 rule recognition:
@@ -66,9 +70,7 @@ rule recognition:
     input:
         corpora=[corpus(lang) for lang in LANGUAGES],
         decodings=[decoding(task, lang) for task in TASKS for lang in LANGUAGES],
-        references=ancient(
-            [split_file(FLEURS, LANGUAGE[CONFIG.output_language], one) for one in SPLITS]
-        ),
+        references=fetched(REFERENCES),
         left_out=LEFT_OUT,
     output:
         RESULTS / "tables" / "recognition.csv",
@@ -83,13 +85,15 @@ rule recognition:
         mem_mb=1000,
         runtime=10,
     params:
-        code=code_digest("summarizing"),
-        languages=LANGUAGES,
+        **told_apart(
+            languages=LANGUAGES,
+            splits=SPLITS,
+            output_language=CONFIG.output_language,
+            n_resamples=CONFIG.steering.resamples,
+            seed=CONFIG.seed,
+        ),
+        code=code_digest("summarizing", script="recognition"),
+        references=CONFIG.corpus.revision if FROM_HUB else files_digest(REFERENCES),
         decodings=[(task, lang) for task in TASKS for lang in LANGUAGES],
-        folder=lambda wildcards: str(FLEURS),
-        splits=SPLITS,
-        output_language=CONFIG.output_language,
-        n_resamples=CONFIG.steering.resamples,
-        seed=CONFIG.seed,
     script:
         "../scripts/recognition.py"

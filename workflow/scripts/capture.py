@@ -20,4 +20,5 @@ run_stage(
     output=Path(snakemake.output[0]),
     dtype=snakemake.params.dtype,
     batch_size=snakemake.config["batch_size"]["capture"],
+    made_by={"model": dict(snakemake.params.model), "code": snakemake.params.code},
 )

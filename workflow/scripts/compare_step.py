@@ -15,6 +15,7 @@ run_stage(
     ranking_text=Path(snakemake.input.ranking_text),
     stores_speech=dict(zip(languages, map(Path, snakemake.input.stores_speech), strict=True)),
     stores_text=dict(zip(languages, map(Path, snakemake.input.stores_text), strict=True)),
+    tasks=("s2t", "t2t"),
     step=int(snakemake.wildcards.tt),
     k=snakemake.params.k,
     ks=snakemake.params.ks,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from steplens.identities import fleurs_folder
 from steplens.job import run_stage
 from steplens.languages import load_languages
 
@@ -12,7 +13,7 @@ languages = load_languages()
 run_stage(
     snakemake,
     "corpus:write_corpus",
-    folder=Path(snakemake.params.folder),
+    folder=fleurs_folder(snakemake.config["corpus"]),
     language=languages[snakemake.wildcards.lang],
     splits=snakemake.params.splits,
     n_utterances=snakemake.params.n_utterances,

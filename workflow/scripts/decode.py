@@ -18,4 +18,5 @@ run_stage(
     output=Path(snakemake.output[0]),
     max_new_tokens=snakemake.params.max_new_tokens,
     batch_size=snakemake.config["batch_size"]["decode"],
+    made_by={"model": dict(snakemake.params.model), "code": snakemake.params.code},
 )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from steplens.identities import fleurs_folder
 from steplens.job import run_stage
 
 params = snakemake.params
@@ -14,7 +15,7 @@ run_stage(
     "summarizing:score_decoding",
     corpora=dict(zip(params.languages, map(Path, snakemake.input.corpora), strict=True)),
     decodings={tuple(key): path for key, path in decodings},
-    folder=Path(params.folder),
+    folder=fleurs_folder(snakemake.config["corpus"]),
     splits=params.splits,
     output_language=params.output_language,
     n_resamples=params.n_resamples,

@@ -5,24 +5,37 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from steplens.fleurs_files import archive_file
+from steplens.identities import fleurs_folder
 from steplens.job import run_stage
 from steplens.languages import load_languages
 
+language = load_languages()[snakemake.wildcards.lang]
+corpus = snakemake.config["corpus"]
+# What is heard is among the parameters; where files lie, the device and the like are not, so that
+# another folder or batch size speaks nothing again.
 settings = dict(snakemake.params.settings)
-if snakemake.params.engine == "xtts":  # no param: another batch size speaks nothing again
+if snakemake.params.engine == "xtts":
+    settings = snakemake.config["speech"]["xtts"] | settings
     settings["batch_size"] = snakemake.config["batch_size"]["speech"]
+if snakemake.params.engine == "recorded":
+    folder = fleurs_folder(corpus)
+    settings["audio"] = {
+        split: str(archive_file(folder, language, split)) for split in corpus["splits"]
+    }
 
 run_stage(
     snakemake,
     "speech:synthesize_corpus",
     own_process=True,
     corpus=Path(snakemake.input.corpus),
-    language=load_languages()[snakemake.wildcards.lang],
+    language=language,
     engine=snakemake.params.engine,
     settings=settings,
     checks=snakemake.params.checks,
     first_attempts=dict(snakemake.params.first_attempts),
     seed=snakemake.params.seed,
     threads=snakemake.threads,
+    libraries=dict(snakemake.params.libraries),
     output=Path(snakemake.output[0]),
 )

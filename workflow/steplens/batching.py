@@ -10,6 +10,8 @@ import numpy as np
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
+# Who speaks when torch finds no memory on the host: a plain RuntimeError.
+_HOST_ALLOCATOR = "DefaultCPUAllocator"
 
 
 def length_sorted_batches(
@@ -44,8 +46,9 @@ def run_batches(
     batch_size: int,
     window: int,
     run: Callable[[np.ndarray], Result],
+    names: Sequence[object] | None = None,
 ) -> Iterator[tuple[np.ndarray, Result]]:
-    """Run length-sorted batches, halved for good whenever the device's memory does not suffice.
+    """Run length-sorted batches, halved for good whenever the device's or the host's memory is too small.
 
     Parameters
     ----------
@@ -54,6 +57,8 @@ def run_batches(
     run : callable
         Takes the row numbers of a batch. It may be called again for half of the rows, so it must
         leave nothing behind when it fails.
+    names : (n,) sequence, optional
+        Sentence ids, for the message.
 
     Yields
     ------
@@ -74,15 +79,12 @@ def run_batches(
                 if not _is_out_of_memory(error):
                     raise
                 if len(batch) == 1:
-                    raise MemoryError(
-                        f"a batch of one (length {np.asarray(lengths)[batch[0]]}) does not fit into the "
-                        f"device's memory: {error}; free the device, shorten the utterance, or compute "
-                        "on the CPU"
-                    ) from error
+                    raise MemoryError(_too_large(batch[0], lengths, names, error)) from error
                 fits, failed = len(batch) // 2, True
                 log.warning("out of memory with a batch of %d: going on with %d", len(batch), fits)
             if failed:  # outside of `except`, where the error still holds the tensors
-                sys.modules["torch"].cuda.empty_cache()
+                if "torch" in sys.modules:
+                    sys.modules["torch"].cuda.empty_cache()
                 continue
             yield batch, result
             rows = rows[len(batch) :]
@@ -91,7 +93,24 @@ def run_batches(
 def _is_out_of_memory(error: Exception) -> bool:
     # Without importing torch: whoever ran out of the device's memory has it.
     torch = sys.modules.get("torch")
-    return torch is not None and isinstance(error, torch.OutOfMemoryError)
+    if isinstance(error, MemoryError) or (
+        torch is not None and isinstance(error, torch.OutOfMemoryError)
+    ):
+        return True
+    # On a CPU torch has no class of its own for it.
+    return isinstance(error, RuntimeError) and _HOST_ALLOCATOR in str(error)
+
+
+def _too_large(
+    row: int, lengths: Sequence[int], names: Sequence[object] | None, error: Exception
+) -> str:
+    which = f"row {row}" if names is None else f"utterance {names[row]}"
+    why = (str(error) or type(error).__name__).splitlines()[0]
+    return (
+        f"{which}: expected a batch of one to fit into memory, got length {np.asarray(lengths)[row]}, which "
+        f"does not fit: {why}; give the job more memory, shorten or drop the utterance, or compute on "
+        "another device (model.device)"
+    )
 
 
 def pad_states(states: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

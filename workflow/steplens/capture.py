@@ -6,22 +6,26 @@ pass, equal to what hooks see at that step during generation.
 """
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from .activations import Recorded, Recorder, require_finite_states
+from .atomic import read_parquet, table_digest
 from .batching import pad_states
 from .decoding import Decoder
 from .dumping import dump
+from .groups import StoreError
 from .model_source import ModelSource
 from .progress import progress
-from .provenance import provenance
+from .provenance import provenance, require_same_model
 from .sites import neuron_table
-from .store import StoreWriter, open_store, read_states
-from .tasks import target_of
+from .store import open_store, read_states
+from .store_writer import StoreWriter
+from .tasks import MODALITY_OF, target_of
 from .transfers import to_device
 
 log = logging.getLogger(__name__)
@@ -38,6 +42,7 @@ def capture(
     output: Path,
     dtype: str,
     batch_size: int,
+    made_by: Mapping[str, Any],
 ) -> None:
     """Write ``decoder/<task>/<language>/step-<tt>.zarr``.
 
@@ -52,9 +57,18 @@ def capture(
     dtype : {"float16", "float32"}
     batch_size : int
         Utterances at a time, at most: fewer where they do not fit into memory.
+    made_by : mapping
+        As in ``provenance``.
     """
-    decoded = pd.read_parquet(decoding)
-    data = open_store(encoder_store)
+    decoded = read_parquet(decoding)
+    data = open_store(encoder_store, modality=MODALITY_OF[task], language=language)
+    require_same_model(data.attrs, source, made_by, encoder_store)
+    if decoded.attrs.get("encoder_store") != data.attrs["digest"]:
+        raise StoreError(
+            f"{decoding}: expected sentences decoded from {encoder_store} with digest "
+            f"{data.attrs['digest']}, got some of {decoded.attrs.get('encoder_store')}; delete the table "
+            "and run the workflow again"
+        )
     utterances = data["utterance"].to_numpy()
     if not np.array_equal(decoded["utterance"], utterances):
         raise ValueError(f"{decoding}: expected the utterances of {encoder_store}, got others")
@@ -76,9 +90,13 @@ def capture(
         chosen = [states[row] for row in rows]
         return decoder_pass(text_decoder, recorder, prefixes[torch.from_numpy(rows)], chosen)
 
+    inputs = {"encoder_store": data.attrs["digest"], "decoding": table_digest(decoding)}
     with StoreWriter(
         output, utterances, neuron_table(decoder.model.config, "decoder"), recorder.hidden_shape, dtype,
-        provenance(source, module="decoder", task=task, language=language, step=step),
+        provenance(
+            source, made_by, inputs, module="decoder", task=task, language=language, step=step
+        ),
+        {"batch_size": batch_size},
     ) as store, progress(len(states), f"capture {task} {language} step {step}") as bar:  # fmt: skip
         store.add("valid", valid)
         lengths = np.array([len(state) for state in states])

@@ -5,18 +5,22 @@ from pathlib import Path
 from .checkpoint_tensors import Shapes, check_config, tensor_shapes
 from .content_digest import files_digest
 from .errors import ConfigError
+from .greedy_settings import other_search, require_plain_greedy
 from .hub import is_hub_name
 from .model_files import CheckpointError, ModelFiles
 from .sites import MODULES
+
+# What a job reads of a folder: configs and tokenizer, weights, the published vocabulary.
+_COUNTED = (".json", ".safetensors", ".model")
 
 
 def check_checkpoint(path: str, languages: list[str]) -> None:
     """Raise ConfigError for a checkpoint that a job could not load, or that lacks a language.
 
     Of a folder everything is checked that needs no weights: the files, the kind of model, its language
-    tags, and by the headers of the safetensors files that they are whole and hold every tensor that the
-    encoders and the decoder need. A name on the Hugging Face hub (``owner/name``) is checked when a stage
-    loads it.
+    tags, what its generation config asks for, and by the headers of the safetensors files that they are
+    whole and hold every tensor that the encoders and the decoder need. A name on the Hugging Face hub
+    (``owner/name``) is checked when a stage loads it.
 
     Parameters
     ----------
@@ -38,13 +42,17 @@ def check_checkpoint(path: str, languages: list[str]) -> None:
         tags = files.language_tags()
         files.tokenizer()
         files.locate(shapes)
+        require_plain_greedy(
+            files.json("generation_config.json"), files.json("config.json"), str(files)
+        )
     except CheckpointError as error:
         raise ConfigError(f"model.path: {error}") from error
     missing = [language for language in languages if language not in tags]
     if missing:
         raise ConfigError(
             f"languages: the model {path} has no language tag for {', '.join(missing)}; "
-            f"it has {', '.join(sorted(tags))}"
+            f"it has {', '.join(sorted(tags))}; expected all languages of the run among them, so leave those "
+            "out or choose another model"
         )
 
 
@@ -63,11 +71,46 @@ def _all_shapes(files: ModelFiles) -> Shapes:
     return shapes
 
 
+def search_notes(path: str) -> list[str]:
+    """What a checkpoint's generation config asks for and does not get, in words; nothing of a hub name."""
+    if not Path(path).is_dir():
+        return []
+    asked = other_search(ModelFiles(path).json("generation_config.json"))
+    return [
+        f"model.path: {path}: generation_config.json: expected greedy decoding, got {name} = {value!r}; it "
+        "is not heeded, and remove the key if that is what you want"
+        for name, value in asked.items()
+    ]
+
+
 def checkpoint_digest(path: str) -> str:
     """Digest of a checkpoint folder; of a name on the hub nothing is known here (pin a revision)."""
     folder = Path(path)
     if not folder.is_dir():
         return ""
-    return files_digest(
-        [one for one in folder.iterdir() if one.suffix in (".json", ".safetensors")]
-    )
+    return files_digest([one for one in folder.iterdir() if one.suffix in _COUNTED])
+
+
+def require_unchanged(path: str, digest: str) -> None:
+    """Raise CheckpointError if a checkpoint folder is no longer the one that the run began with.
+
+    Parameters
+    ----------
+    path : str
+        A folder; a name on the hub has a revision, and the hub's client sees to the rest.
+    digest : str
+        Of ``checkpoint_digest`` when the jobs were planned (``identities.checkpoint_identity``).
+
+    Notes
+    -----
+    Takes as long as ``files_digest``: some milliseconds for the published size.
+    """
+    if is_hub_name(path) and (not digest or digest.startswith(f"{path}@")):
+        return
+    found = checkpoint_digest(path)
+    if found != digest:
+        raise CheckpointError(
+            f"model folder {path}: expected the files that the run began with (digest {digest or 'none'}), "
+            f"got others ({found or 'there is no such folder'}): weights, config or tokenizer were changed "
+            "since; put the old ones back, or start the workflow again, which redoes what depends on them"
+        )

@@ -2,7 +2,8 @@
 
 Snakemake notices a changed script by its file time and an imported module not at all. This digest,
 passed to a rule as a parameter, follows the imports of a module within steplens, and sees neither
-comments nor docstrings nor file times: a checkout redoes nothing, a changed line of code does.
+comments nor docstrings nor file times: a checkout redoes nothing, a changed line of code does. Nor does
+it depend on the version of Python.
 """
 
 import ast
@@ -17,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 _PACKAGE = Path(__file__).parent
+_SCRIPTS = _PACKAGE.parent / "scripts"
 # These tell people what goes on; no result depends on them.
 _WITHOUT_EFFECT = frozenset(
-    {"progress", "job", "code_digest", "lean_imports", "warm_start", "hub", "devices"}
+    {"progress", "job", "code_digest", "lean_imports", "warm_start", "hub", "devices", "run_lock"}
 )
 
 
@@ -66,7 +68,21 @@ def _parse(source: bytes) -> tuple[str, list[tuple[int, str, str]]]:
             and isinstance(node.body[0].value, ast.Constant)
         ):
             node.body = node.body[1:]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imported
+    return hashlib.sha256(_plain(tree).encode()).hexdigest(), imported
+
+
+def _plain(node: Any) -> str:
+    """As ``ast.dump``, which writes what is empty in some versions of Python and not in others."""
+    if isinstance(node, list):
+        return f"[{', '.join(map(_plain, node))}]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = (
+        f"{name}={_plain(value)}"
+        for name, value in ast.iter_fields(node)
+        if value is not None and value != []
+    )
+    return f"{type(node).__name__}({', '.join(fields)})"
 
 
 class _Known:
@@ -130,15 +146,20 @@ def used_modules(*modules: str) -> list[str]:
 
 
 @cache
-def code_digest(*modules: str) -> str:
+def code_digest(*modules: str, script: str | None = None) -> str:
     """Sixteen hex digits over the code of ``used_modules(*modules)``.
 
     Parameters
     ----------
     *modules : str
         Names within steplens, for example ``"encoding"`` or ``"figures.overlap"``.
+    script : str, optional
+        Of ``workflow/scripts``, for example ``"encode"``: what hands a rule's settings to the stage.
     """
     digest = hashlib.sha256()
+    if script is not None:
+        source = (_SCRIPTS / f"{script}.py").read_bytes()
+        digest.update(f"{script}.py\n{_KNOWN.get(source, _parse)[0]}\n".encode())
     for module in used_modules(*modules):
         digest.update(f"{module}\n{_parsed(module)[0]}\n".encode())
     return digest.hexdigest()[:16]

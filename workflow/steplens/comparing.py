@@ -3,7 +3,7 @@
 import logging
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from .comparison import (
     spearman_matrix,
 )
 from .ranking import use_threads
-from .rankings import Condition, Ranking, open_condition, open_ranking
+from .rankings import Condition, Ranking, open_condition, open_ranking, require_ranked
 from .resampling import centred_interval, draw_counts, resampled_average_precision
 
 log = logging.getLogger(__name__)
@@ -43,6 +43,7 @@ def compare_step(
     tables: dict[str, Path],
     left_out: Path | None = None,
     drawn_bytes: int = _DRAWN_BYTES,
+    tasks: tuple[str, str] | None = None,
 ) -> None:
     """Compare speech with text at one step: top-k sets, correlation of AP, and a sweep of k.
 
@@ -67,13 +68,23 @@ def compare_step(
         ``tables/speech_quality.csv``: what it leaves out takes no part.
     drawn_bytes : int, optional
         As in ``resampled_pairs``.
+    tasks : (str, str), optional
+        Of speech and of text: rankings and stores must say that they are of these, and of the step.
+
+    Raises
+    ------
+    StoreError
+        A ranking is not of these stores, or one of them is of something else.
     """
     use_threads(threads)
-    speech, text = open_ranking(ranking_speech), open_ranking(ranking_text)
-    conditions = [
-        open_condition(stores, include_step_invariant, left_out)
-        for stores in (stores_speech, stores_text)
-    ]
+    (speech, text), conditions = open_ranked(
+        (ranking_speech, ranking_text),
+        (stores_speech, stores_text),
+        step,
+        include_step_invariant,
+        left_out,
+        tasks,
+    )
     correlation = spearman_matrix(speech.ap, text.ap)
     concentration = _concentration(correlation)
     overlaps = {one: overlap_matrix(speech.ap, text.ap, one) for one in [k, *ks]}
@@ -115,6 +126,26 @@ def compare_step(
     write_csv(pd.DataFrame(sweep), tables["sensitivity"])
     log.info("step %d: diagonal ratio %.3f [%.3f, %.3f], p = %.4g", step, summary["diagonal_ratio"],
              summary["ci_low"], summary["ci_high"], summary["p"])  # fmt: skip
+
+
+def open_ranked(
+    rankings: Sequence[Path],
+    stores: Sequence[dict[str, Path]],
+    step: int,
+    include_step_invariant: bool,
+    left_out: Path | None,
+    tasks: tuple[str, str] | None,
+) -> tuple[list[Ranking], list[Condition]]:
+    """Rankings of speech and of text with the stores that they were made from, as in ``compare_step``."""
+    opened, conditions = [], []
+    for place, (path, of_language) in enumerate(zip(rankings, stores, strict=True)):
+        of = {} if tasks is None else {"module": "decoder", "task": tasks[place], "step": step}
+        ranking = open_ranking(path, **of)
+        condition = open_condition(of_language, include_step_invariant, left_out, **of)
+        require_ranked(ranking, condition, path)
+        opened.append(ranking)
+        conditions.append(condition)
+    return opened, conditions
 
 
 def _concentration(matrix: np.ndarray) -> float:

@@ -208,10 +208,14 @@ def _problem(error: dict) -> str:
         )
         return f"{location}: unknown key; {hint}"
     message = error["msg"]
+    if error["type"] == "string_pattern_mismatch":
+        message = "expected letters, digits, dots, hyphens and underscores, a letter or digit first"
     if error["type"].endswith("_type") or error["type"].endswith("_parsing"):
         message += f", got {error['input']!r}"
     elif "expected" not in message:
         message = f"{message[0].lower()}{message[1:]}, got {error['input']!r}"
+    elif "got" not in message:
+        message += f", got {error['input']!r}"
     return f"{location}: {message}" if location else message
 
 

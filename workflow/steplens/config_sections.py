@@ -43,7 +43,7 @@ class ModelSection(Section):
     )
     device: Literal["auto", "cpu", "cuda"] = key(
         "Where the model runs; auto is the GPU where there is one.",
-        "encode and all that follows",
+        "encode and all that follows, where dtype is auto",
         "auto",
     )
 
@@ -75,6 +75,16 @@ class CorpusSection(Section):
         "everything, where sentences change",
         [],
     )
+
+    @field_validator("splits")
+    @classmethod
+    def _splits(cls, splits: list[str]) -> list[str]:
+        for split in splits:
+            if split in ("", ".", "..") or "/" in split or "\\" in split:
+                raise PydanticCustomError(
+                    "splits", f"expected the name of a split, such as test, got {split!r}"
+                )
+        return without_repeats(splits)
 
     @field_validator("parallel_over")
     @classmethod
@@ -114,7 +124,7 @@ class XttsSection(Section):
     )
     device: Literal["auto", "cpu", "cuda"] = key(
         "Where XTTS runs; auto is the GPU where there is one.",
-        "the speech of this engine and all that follows",
+        "nothing",
         "auto",
     )
 
@@ -258,7 +268,9 @@ class RankingSection(Section):
 class ComparisonSection(Section):
     """Speech against text."""
 
-    k: int = key("Neurons in a language's top-k set.", "compare and location", 400, ge=1)
+    k: int = key(
+        "Neurons in a language's top-k set.", "compare, reliability and location", 400, ge=1
+    )
     k_sweep: list[int] = key(
         "Values of k for the sensitivity of the diagonal ratio (figure 6).",
         "compare",
@@ -270,6 +282,19 @@ class ComparisonSection(Section):
         "compare",
         200,
         ge=20,
+    )
+    splits: int = key(
+        "Random halvings of the sentences for the split-half stability of the top-k sets (figure 11).",
+        "reliability",
+        10,
+        ge=2,
+    )
+    shuffles: int = key(
+        "Shuffles of the language labels for the null of the diagonal ratio (figure 11); every neuron "
+        "is ranked again in each. No p below 1 / (1 + shuffles) is possible.",
+        "reliability",
+        20,
+        ge=2,
     )
 
     @field_validator("k_sweep")

@@ -10,17 +10,23 @@ import json
 import logging
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import regex
 
 from .atomic import write_parquet
 from .file_heads import instead_of_content
 from .languages import Language
+from .writing import letter_pattern
 
 log = logging.getLogger(__name__)
 
 COLUMNS = ("id", "file", "raw_transcription", "transcription", "characters", "samples", "gender")
 MALFORMED_SHARE = 0.01
+# Fewer of its letters than this in the script of its language: a sentence is in another one.
+MIN_SCRIPT_SHARE = 0.5
+_LETTER = regex.compile(r"\p{L}")
+_SHOWN = 10  # sentence ids in a message
 _CJK = r"[\p{Han}\p{Hiragana}\p{Katakana}ー]"
 _SPACE_BETWEEN_CJK = regex.compile(rf"(?<={_CJK})\s+(?={_CJK})")
 
@@ -33,13 +39,13 @@ def read_split(path: Path) -> pd.DataFrame:
     FileNotFoundError
         No such file.
     ValueError
-        The file is empty or something else; or in more than one line of a hundred there are not seven
-        fields, an id or a number of samples is no number, or a recording's name is no plain file name.
-        Fewer such lines are left out and logged.
+        The file is empty or something else, or is no UTF-8; or in more than one line of a hundred there
+        are not seven fields, an id or a number of samples is no number, or a recording's name is no plain
+        file name. Fewer such lines are left out and logged.
     """
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path}: expected a FLEURS split here; check corpus.path and corpus.splits"
+            f"{path}: expected a FLEURS split here, got no such file; check corpus.path and corpus.splits"
         )
     instead = instead_of_content(path)
     if instead:
@@ -47,7 +53,11 @@ def read_split(path: Path) -> pd.DataFrame:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: expected text in UTF-8: {error}; fetch it again") from error
+        number = error.object.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"{path}:{number}: expected text in UTF-8, got byte {error.object[error.start]:#04x}; fetch the "
+            "file again"
+        ) from error
     lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not lines:
         raise ValueError(f"{path}: expected sentences, got blank lines; fetch it again")
@@ -58,7 +68,9 @@ def read_split(path: Path) -> pd.DataFrame:
         except ValueError as error:
             wrong.append(error)
     if len(wrong) > MALFORMED_SHARE * len(lines):
-        raise wrong[0]
+        raise ValueError(
+            f"{wrong[0]} ({len(wrong)} such lines of {len(lines)}); fetch the file again, or mend the lines"
+        )
     for error in wrong:  # a published file cannot be mended by its reader
         log.warning("%s: left out", error)
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
@@ -88,16 +100,30 @@ def join_cjk(text: str) -> str:
     return _SPACE_BETWEEN_CJK.sub("", text)
 
 
+def share_in_script(text: str, script: str) -> float:
+    """Share of a text's letters that are of a script; NaN for a text without letters.
+
+    Parameters
+    ----------
+    text : str
+    script : str
+        As in ``resources/languages.tsv``.
+    """
+    n_letters = len(_LETTER.findall(text))
+    return len(letter_pattern(script).findall(text)) / n_letters if n_letters else float("nan")
+
+
 def read_sentences(folder: Path, language: Language, splits: list[str]) -> pd.DataFrame:
     """Every sentence of one language once: the first recording with text, split by split.
 
     Returns
     -------
     DataFrame
-        utterance (the sentence id), split, file, raw_transcription, text (normalised, CJK joined), and
-        recordings: every recording of that text as JSON, ``[{"split", "file", "n_samples"}, …]``, the
-        one of ``split`` and ``file`` first. A row of the same id with another text, or with none, is
-        not among them: nothing says that the sentence is spoken there.
+        utterance (the sentence id), split, file, raw_transcription, text (normalised, CJK joined),
+        script_share (``share_in_script`` of the text), and recordings: every recording of that text as
+        JSON, ``[{"split", "file", "n_samples"}, …]``, the one of ``split`` and ``file`` first. A row of
+        the same id with another text, or with none, is not among them: nothing says that the sentence is
+        spoken there.
     """
     parts = []
     for split in splits:
@@ -106,17 +132,17 @@ def read_sentences(folder: Path, language: Language, splits: list[str]) -> pd.Da
     rows = pd.concat(parts, ignore_index=True)
     rows["text"] = rows["transcription"].str.strip().map(join_cjk)
     rows["raw_transcription"] = rows["raw_transcription"].str.strip()
-    n_sentences = rows["id"].nunique()
+    ids = rows["id"].unique()
     rows = rows[rows["text"].ne("") & rows["raw_transcription"].ne("")]
     first = rows.drop_duplicates("id")
-    if len(first) < n_sentences:
-        log.warning(
-            "%s: left out %d sentences without text", language.code, n_sentences - len(first)
-        )
+    if len(first) < len(ids):
+        without = ids[~np.isin(ids, first["id"])].tolist()
+        log.warning("%s: expected text in every sentence, got none in %d of %d, which are left out: %s",
+                    language.code, len(without), len(ids), _some(without))  # fmt: skip
     same = rows["text"] == rows["id"].map(first.set_index("id")["text"])
     if not same.all():
-        log.warning("%s: left out %d recordings whose text is not that of the first one with their id",
-                    language.code, (~same).sum())  # fmt: skip
+        log.warning("%s: expected one text an id, got another in %d recordings, which are left out: %s",
+                    language.code, (~same).sum(), _some(rows["id"][~same].unique().tolist()))  # fmt: skip
     recordings: dict[int, list[dict]] = {}
     for one in rows[same].drop_duplicates(["id", "split", "file"]).itertuples():
         recording = {"split": one.split, "file": one.file, "n_samples": one.samples}
@@ -128,9 +154,14 @@ def read_sentences(folder: Path, language: Language, splits: list[str]) -> pd.Da
             "file": first["file"],
             "raw_transcription": first["raw_transcription"],
             "text": first["text"],
+            "script_share": [share_in_script(text, language.script) for text in first["text"]],
             "recordings": [json.dumps(recordings[number]) for number in first["id"]],
         }
     ).reset_index(drop=True)
+
+
+def _some(ids: list[int]) -> str:
+    return ", ".join(map(str, ids[:_SHOWN])) + ", …" * (len(ids) > _SHOWN)
 
 
 def seeded_order(ids: pd.Series, seed: int) -> pd.Series:
@@ -165,9 +196,11 @@ def choose_sentences(
     Raises
     ------
     ValueError
-        Fewer sentences than asked for; says how many there are.
+        Fewer sentences than asked for; says how many there are. Or most of them are in another script
+        than the language's.
     """
     sentences = read_sentences(folder, language, splits)
+    _require_script(sentences, folder, language)
     for other in parallel_over:
         if other.code != language.code:
             shared = read_sentences(folder, other, splits)["utterance"]
@@ -185,6 +218,24 @@ def choose_sentences(
     return sentences.loc[order].head(n_utterances).reset_index(drop=True)
 
 
+def _in_other_script(sentences: pd.DataFrame) -> list[int]:
+    """Ids of sentences whose letters are mostly of another script."""
+    return sentences.loc[sentences["script_share"] < MIN_SCRIPT_SHARE, "utterance"].tolist()
+
+
+def _require_script(sentences: pd.DataFrame, folder: Path, language: Language) -> None:
+    # A sentence may quote another language; a whole file in another script is another language's.
+    others = _in_other_script(sentences)
+    if len(others) > len(sentences) / 2:
+        example = sentences.set_index("utterance").loc[others[0], "text"][:40]
+        raise ValueError(
+            f"corpus.path: {folder / 'data' / language.fleurs}: expected sentences of {language.name} "
+            f"({language.code}) in {language.script} script, got {len(others)} of {len(sentences)} in "
+            f"another one, the first {others[0]}: {example!r}; check the folder, or the language's row in "
+            "resources/languages.tsv"
+        )
+
+
 def write_corpus(
     folder: Path,
     language: Language,
@@ -196,5 +247,10 @@ def write_corpus(
 ) -> None:
     """Write ``corpus/<language>.parquet``; parameters as ``choose_sentences``."""
     chosen = choose_sentences(folder, language, splits, n_utterances, seed, parallel_over)
+    others = _in_other_script(chosen)
+    if others:
+        log.warning("%s: expected %s script, got another in %d of %d sentences, which are kept: %s; their "
+                    "column script_share says how much",
+                    language.code, language.script, len(others), len(chosen), _some(others))  # fmt: skip
     write_parquet(chosen, output)
     log.info("%s: %d sentences from %s", language.code, len(chosen), ", ".join(splits))

@@ -1,7 +1,9 @@
 """Stage ``decode``: greedy generation from stored encoder states, per (task, language)."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -10,13 +12,17 @@ import torch
 from .activations import require_finite_states
 from .atomic import write_parquet
 from .batching import pad_states, run_batches
-from .generation import generate, require_plain_greedy
-from .intervention import Intervention
+from .generation import generate
+from .greedy_settings import require_plain_greedy
 from .model_source import ModelSource
 from .models import files_of, language_tags, load_decoder, load_tokenizer
 from .progress import progress
+from .provenance import require_same_model
 from .store import open_store, read_states
-from .tasks import target_of
+from .tasks import MODALITY_OF, target_of
+
+if TYPE_CHECKING:
+    from .intervention import Intervention
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +70,7 @@ class Decoder:
         mask: torch.Tensor,
         language: str,
         utterances: np.ndarray | None = None,
-        intervention: Intervention | None = None,
+        intervention: "Intervention | None" = None,
     ) -> tuple[list[list[int]], list[bool]]:
         """Content tokens of each sentence, and whether it ended before the limit.
 
@@ -109,6 +115,7 @@ def decode(
     output: Path,
     max_new_tokens: int,
     batch_size: int,
+    made_by: Mapping[str, Any],
 ) -> None:
     """Write ``decoding/<task>/<language>.parquet``: utterance, tokens, n_tokens, ended, text.
 
@@ -124,8 +131,11 @@ def decode(
         ``encoder/<modality>/<language>.zarr`` of the task's modality.
     output : path
     max_new_tokens, batch_size : int
+    made_by : mapping
+        As in ``provenance``; the table keeps it, and the digest of the store, among its ``attrs``.
     """
-    data = open_store(encoder_store)
+    data = open_store(encoder_store, modality=MODALITY_OF[task], language=language)
+    require_same_model(data.attrs, source, made_by, encoder_store)
     states = read_states(data)
     utterances = data["utterance"].to_numpy()
     require_finite_states(states, utterances, str(encoder_store))
@@ -139,21 +149,23 @@ def decode(
 
     rows_of = {}
     with progress(len(states), f"decode {task} {language}") as bar:
-        for rows, written in run_batches(lengths, batch_size, len(states), run):
+        for rows, written in run_batches(lengths, batch_size, len(states), run, utterances):
             rows_of |= dict(zip(rows.tolist(), zip(*written, strict=True), strict=True))
             bar.update(len(rows))
     contents = [rows_of[row][0] for row in range(len(states))]
-    write_parquet(
-        pd.DataFrame(
-            {
-                "utterance": utterances,
-                "tokens": contents,
-                "n_tokens": [len(tokens) for tokens in contents],
-                "ended": [rows_of[row][1] for row in range(len(states))],
-                "text": [decoder.text(tokens) for tokens in contents],
-            }
-        ),
-        output,
+    table = pd.DataFrame(
+        {
+            "utterance": utterances,
+            "tokens": contents,
+            "n_tokens": [len(tokens) for tokens in contents],
+            "ended": [rows_of[row][1] for row in range(len(states))],
+            "text": [decoder.text(tokens) for tokens in contents],
+        }
     )
+    table.attrs = {
+        "task": task, "language": language, "encoder_store": data.attrs["digest"],
+        "made_by": dict(made_by),
+    }  # fmt: skip
+    write_parquet(table, output)
     log.info("%s %s: %d sentences, %.1f tokens on average", task, language, len(states),
              np.mean([len(tokens) for tokens in contents]))  # fmt: skip

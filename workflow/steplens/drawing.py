@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from .figures import location, overlap, sensitivity, spearman, speech, steering
+from .figures import location, overlap, reliability, sensitivity, spearman, speech, steering
 from .figures.style import save
 from .languages import load_languages
 
@@ -60,3 +60,9 @@ def figure9(speech_csv: Path, stem: Path) -> None:
 def figure10(sources_csv: Path, stem: Path) -> None:
     """What two sources of speech, and text, share."""
     save(speech.draw_sources(pd.read_csv(sources_csv).fillna({"task": ""})), stem)
+
+
+def figure11(stability_csv: Path, null_csv: Path, summary_csv: Path, stem: Path) -> None:
+    """Split-half stability, and the diagonal ratio beside that of shuffled labels."""
+    tables = [pd.read_csv(path) for path in (stability_csv, null_csv, summary_csv)]
+    save(reliability.draw(*tables), stem)

@@ -12,7 +12,8 @@ import numpy as np
 from .activations import Recorded, Recorder, require_finite, require_finite_states
 from .background_writer import BackgroundWriter
 from .batching import run_batches
-from .store import ROW_CHUNK, StoreWriter
+from .groups import ROW_CHUNK
+from .store_writer import StoreWriter
 
 Run = Callable[[np.ndarray], Recorded]
 
@@ -33,6 +34,7 @@ def dump(
     Parameters
     ----------
     store : StoreWriter
+        What it has kept of an interrupted dump is not passed again.
     recorder : Recorder
     utterances : (n,) array
         Sentence ids.
@@ -59,7 +61,11 @@ def dump(
     # Length 0 sorts what costs no pass behind the others.
     lengths = np.where(valid, lengths, 0)
 
+    start = store.n_kept
+    bar.update(start)
+
     def run_valid(rows: np.ndarray) -> Recorded | None:
+        rows = rows + start
         going = rows[valid[rows]]
         return run(going) if len(going) else None
 
@@ -79,9 +85,9 @@ def dump(
         store.write(rows, activation, hidden, states or None)
 
     with BackgroundWriter(write) as writer:
-        batches = run_batches(lengths, batch_size, ROW_CHUNK, run_valid)
+        batches = run_batches(lengths[start:], batch_size, ROW_CHUNK, run_valid, utterances[start:])
         for rows, recorded in _settled(batches, run_valid):
-            writer.put(rows, recorded)
+            writer.put(rows + start, recorded)
             bar.update(len(rows))
 
 

@@ -4,24 +4,29 @@ Once per (modality, language): s2t and asr share the speech pass, t2t and tr the
 """
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import soundfile
 import torch
 
 from .activations import Recorded, Recorder
 from .ahead import Ahead
+from .atomic import read_parquet, table_digest
+from .audio import read_utterance
 from .batching import length_sorted_batches
+from .checkpoint import require_unchanged
 from .dumping import dump
-from .features import SAMPLING_RATE_HZ, pad_features, speech_features
+from .features import pad_features, speech_features
+from .groups import ROW_CHUNK
 from .model_source import ModelSource
 from .models import load_speech_encoder, load_text_encoder, load_tokenizer
 from .progress import progress
 from .provenance import provenance
 from .sites import neuron_table
-from .store import ROW_CHUNK, StoreWriter
+from .store_writer import StoreWriter
 from .transfers import to_device
 
 log = logging.getLogger(__name__)
@@ -35,13 +40,12 @@ class SpeechInput:
     def __init__(self, speech: pd.DataFrame, folder: Path):
         self.lengths = speech["n_samples"].to_numpy()
         self._paths = [folder / name for name in speech["path"]]
+        self._digests = speech["sha256"].tolist()
 
     def load(self, row: int) -> torch.Tensor:
         """(frames, 160) features of one utterance."""
         path = self._paths[row]
-        wave, rate = soundfile.read(path, dtype="float32")
-        if rate != SAMPLING_RATE_HZ:
-            raise ValueError(f"{path}: expected {SAMPLING_RATE_HZ} Hz audio, got {rate} Hz")
+        wave = read_utterance(path, self._digests[row])
         try:
             return speech_features(wave)
         except ValueError as error:
@@ -90,6 +94,7 @@ def encode(
     output: Path,
     dtype: str,
     batch_size: int,
+    made_by: Mapping[str, Any],
 ) -> None:
     """Write ``encoder/<modality>/<language>.zarr``.
 
@@ -106,11 +111,14 @@ def encode(
         Of the stored activations; the states keep the dtype of the computation.
     batch_size : int
         Utterances at a time, at most: fewer where they do not fit into memory.
+    made_by : mapping
+        As in ``provenance``.
     """
-    sentences = pd.read_parquet(corpus)
+    require_unchanged(source.path, made_by["model"]["checkpoint"])
+    sentences = read_parquet(corpus)
     module = MODULE_OF[modality]
     if modality == "speech":
-        spoken = pd.read_parquet(speech).set_index("utterance").loc[sentences["utterance"]]
+        spoken = read_parquet(speech).set_index("utterance").loc[sentences["utterance"]]
         inputs = SpeechInput(spoken, Path(speech).parent)
         encoder = load_speech_encoder(source)
     else:
@@ -121,6 +129,8 @@ def encode(
     utterances = sentences["utterance"].to_numpy()
     log.info("encoding %d utterances (%s, %s) on %s", len(utterances), modality, language,
              source.torch_device)  # fmt: skip
+    read = {"corpus": corpus} | ({"speech": speech} if modality == "speech" else {})
+    digests = {name: table_digest(path) for name, path in read.items()}
     order = np.concatenate(list(length_sorted_batches(inputs.lengths, batch_size, ROW_CHUNK)))
     with (
         StoreWriter(
@@ -129,10 +139,13 @@ def encode(
             neuron_table(encoder.config, module),
             recorder.hidden_shape,
             dtype,
-            provenance(source, module=module, modality=modality, language=language),
+            provenance(
+                source, made_by, digests, module=module, modality=modality, language=language
+            ),
+            {"batch_size": batch_size},
         ) as store,
         progress(len(utterances), f"encode {modality} {language}") as bar,
-        Ahead(inputs.load, order, 2 * batch_size, _threads(source)) as loaded,
+        Ahead(inputs.load, order[store.n_kept :], 2 * batch_size, _threads(source)) as loaded,
     ):
 
         def run(rows: np.ndarray) -> Recorded:

@@ -34,11 +34,19 @@ def speech_features(wave: np.ndarray) -> torch.Tensor:
     """
     wave = np.asarray(wave, dtype=np.float32)
     if wave.ndim != 1:
-        raise ValueError(f"audio: expected one channel, got an array of shape {wave.shape}")
+        raise ValueError(
+            f"audio: expected one channel, got an array of shape {wave.shape}; average the channels"
+        )
     if len(wave) < _MIN_SAMPLES:
-        raise ValueError(f"audio: expected at least {_MIN_SAMPLES} samples, got {len(wave)}")
+        raise ValueError(
+            f"audio: expected at least {_MIN_SAMPLES} samples, got {len(wave)}; delete the file and speak "
+            "the sentence again"
+        )
     if not np.isfinite(wave).all():
-        raise ValueError("audio: NaN or infinity among the samples")
+        raise ValueError(
+            "audio: expected finite samples, got NaN or infinity; delete the file and speak the sentence "
+            "again"
+        )
     mel = kaldi.fbank(
         torch.from_numpy(wave)[None] * 2**15,  # Kaldi expects the range of 16-bit integers
         num_mel_bins=N_MEL_BINS,

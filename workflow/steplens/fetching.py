@@ -13,6 +13,7 @@ from pathlib import Path
 
 from .atomic import atomic_path
 from .hub import HubError, hub_file, hub_files
+from .model_files import is_shard_name
 
 log = logging.getLogger(__name__)
 
@@ -71,8 +72,16 @@ def fetch_model(
         sizes[name] = path.stat().st_size
         # A cache that was filled in part has an index and not every shard: offline, nobody else says.
         if name.endswith(".safetensors.index.json"):
-            shards = json.loads(path.read_text(encoding="utf-8")).get("weight_map", {}).values()
-            names.extend(sorted(set(shards) - set(names)))
+            shards = set(
+                json.loads(path.read_text(encoding="utf-8")).get("weight_map", {}).values()
+            )
+            wrong = next((shard for shard in shards if not is_shard_name(shard)), None)
+            if wrong is not None:
+                raise HubError(
+                    f"model {repository} at revision {revision}: {name}: expected names of safetensors files "
+                    f"beside it, got {wrong!r}; do not use this checkpoint"
+                )
+            names.extend(sorted(shards - set(names)))
     content = {"repository": repository, "revision": revision, "files": dict(sorted(sizes.items()))}
     with atomic_path(output) as partial:
         partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

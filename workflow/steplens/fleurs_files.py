@@ -55,7 +55,10 @@ def check_corpus(
     """
     for language in languages:
         if not language.fleurs:
-            raise ConfigError(f"languages: FLEURS has no {language.name} ({language.code})")
+            raise ConfigError(
+                f"languages: expected languages that FLEURS has, got {language.name} ({language.code}), for "
+                "which resources/languages.tsv has no code of FLEURS; leave it out"
+            )
     if is_hub_name(str(path)):
         unknown = [split for split in splits if split not in PUBLISHED_SPLITS]
         if unknown:

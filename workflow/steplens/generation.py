@@ -6,73 +6,26 @@ every token. Here rows leave the batch, and the cache is written in place. The t
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from .activations import ActivationError, first_non_finite
 from .growing_cache import GrowingLayer
-from .intervention import Intervention
 from .lean_imports import lean_transformers
-from .model_files import CheckpointError
 
 with lean_transformers():
     from transformers.cache_utils import Cache, DynamicLayer, EncoderDecoderCache
+
+if TYPE_CHECKING:
+    from .intervention import Intervention
 
 # Finished rows leave when they are so many of the batch: to take them out copies the others' cache.
 LEAVING_SHARE = 0.25
 # Steps between looks at the tokens. On a GPU every look waits for it.
 STEPS_BETWEEN_LOOKS = {"cpu": 1, "cuda": 4}
 _NOT_FINITE = -1  # instead of a token
-
-# What of a generation config would change which token is chosen, with the values that change nothing.
-_NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "bad_words_ids": (),
-    "begin_suppress_tokens": (),
-    "encoder_no_repeat_ngram_size": (0,),
-    "encoder_repetition_penalty": (1,),
-    "exponential_decay_length_penalty": (),
-    "forced_bos_token_id": (),
-    "forced_eos_token_id": (),
-    "guidance_scale": (1,),
-    "max_time": (),
-    "min_length": (0,),
-    "min_new_tokens": (0,),
-    "no_repeat_ngram_size": (0,),
-    "remove_invalid_values": (False,),
-    "repetition_penalty": (1,),
-    "sequence_bias": (),
-    "stop_strings": (),
-    "suppress_tokens": (),
-    "watermarking_config": (),
-}
-
-
-def require_plain_greedy(generation_config: Any, config: Any, where: str) -> None:
-    """Raise CheckpointError for a generation config that asks for more than the likeliest token.
-
-    Parameters
-    ----------
-    generation_config, config : transformers' configs
-        Of generation and of the model.
-    where : str
-        Whose they are, for the message.
-    """
-    for name, neutral in _NEUTRAL.items():
-        value = getattr(generation_config, name, None)
-        if value is not None and value not in neutral:
-            raise CheckpointError(
-                f"{where}: generation_config.json: {name}: expected none, got {value!r}; steplens takes "
-                "the likeliest token at every step, so remove the key"
-            )
-    for name in ("eos_token_id", "decoder_start_token_id"):
-        value, expected = getattr(generation_config, name, None), getattr(config, name)
-        if value not in (None, expected, [expected]):
-            raise CheckpointError(
-                f"{where}: {name}: expected {expected} as in config.json, got {value!r} in "
-                "generation_config.json; they are of different models"
-            )
 
 
 @dataclass(frozen=True)
@@ -90,7 +43,7 @@ def generate(
     mask: torch.Tensor,
     start: Sequence[int],
     max_new_tokens: int,
-    intervention: Intervention | None = None,
+    intervention: "Intervention | None" = None,
     names: Sequence[str] | None = None,
 ) -> Generated:
     """Write the likeliest token at every step until the end of sentence.

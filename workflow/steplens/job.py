@@ -11,13 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import devices, warm_start
+from . import devices, run_lock, warm_start
 from .model_source import ModelSource
 
 
 def model_source(snakemake: Any) -> ModelSource:
-    """The checkpoint that a rule's ``params.model`` names."""
-    model = snakemake.params.model
+    """The checkpoint of the configuration.
+
+    Not of the rule's parameters, which only say what results depend on: where it lies is none of that.
+    """
+    model = snakemake.config["model"]
     return ModelSource(model["path"], model["revision"], model["dtype"], model["device"])
 
 
@@ -36,6 +39,8 @@ class Job:
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
             os.environ.setdefault(name, str(self.threads))
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        run_lock.end_with_parent()
+        run_lock.lock_job(self.log)
         if "torch" in sys.modules:  # loaded before the environment was set
             sys.modules["torch"].set_num_threads(self.threads)
         _log_to(self.log)
@@ -66,6 +71,7 @@ def run_stage(snakemake: Any, stage: str, own_process: bool = False, **arguments
     **arguments
         For the function.
     """
+    run_lock.end_with_parent()
     uses_gpu = bool(snakemake.resources.get("gpu", 0))
     job = Job(stage, arguments, Path(snakemake.log[0]), snakemake.threads, uses_gpu)
     status = warm_start.run_in_fork(job) if warm_start.wanted() and not own_process else None

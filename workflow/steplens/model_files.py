@@ -28,6 +28,11 @@ class CheckpointError(ValueError):
     """A checkpoint that cannot be loaded; the message says what is wrong where, and what to do."""
 
 
+def is_shard_name(name: Any) -> bool:
+    """Whether this is a safetensors file's plain name: an index is anybody's, and might point elsewhere."""
+    return isinstance(name, str) and name.endswith(".safetensors") and not {"/", "\\"} & set(name)
+
+
 @dataclass(frozen=True)
 class ModelFiles:
     """The files of one checkpoint.
@@ -139,8 +144,15 @@ class ModelFiles:
             holders = _read_json(index).get("weight_map")
             if not isinstance(holders, dict) or not holders:
                 raise CheckpointError(
-                    f"{index}: expected a weight_map from tensors to files, got {holders!r}"
+                    f"{index}: expected a weight_map from tensors to files, got {holders!r}; copy or fetch "
+                    "it again"
                 )
+            for name, file in holders.items():
+                if not is_shard_name(file):
+                    raise CheckpointError(
+                        f"{index}: {name}: expected the name of a safetensors file in this folder, got "
+                        f"{file!r}; copy or fetch it again"
+                    )
             return holders, INDEX
         pickled = next((name for name in PICKLED if self._has_pickled(name)), None)
         if pickled is not None:
@@ -204,7 +216,8 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
         n_header = int.from_bytes(head, "little")
         if len(head) < 8 or not 2 <= n_header <= _MAX_HEADER_BYTES:
             raise CheckpointError(
-                f"{path}: expected a safetensors file, got {size} bytes of another"
+                f"{path}: expected a safetensors file, got {size} bytes of another; copy or fetch the file "
+                "again"
             )
         header = file.read(n_header)
     if len(header) < n_header:
@@ -227,7 +240,8 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
         }
     except (ValueError, AttributeError, KeyError, IndexError, TypeError) as error:
         raise CheckpointError(
-            f"{path}: expected a safetensors file, but its header cannot be read: {error}"
+            f"{path}: expected a safetensors file, but its header cannot be read: {error}; copy or fetch the "
+            "file again"
         ) from error
     expected = max((tensor.end for tensor in tensors.values()), default=start)
     if size < expected:

@@ -7,6 +7,17 @@ if TYPE_CHECKING:
     import torch
 
 
+def known_dtype(dtype: str, device: str) -> str:
+    """What ``dtype`` comes to on a device, as far as is known before a job runs.
+
+    "auto" where the device is "auto" as well: where Snakemake runs there may be no GPU, and one where
+    the job does.
+    """
+    if dtype != "auto" or device == "auto":
+        return dtype
+    return "float32" if device == "cpu" else "float16"
+
+
 @dataclass(frozen=True)
 class ModelSource:
     """A SeamlessM4T checkpoint, its precision and its device."""
@@ -25,7 +36,7 @@ class ModelSource:
             return torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if self.device.startswith("cuda") and not torch.cuda.is_available():
             raise ValueError(
-                f"model.device: got {self.device!r}, but torch sees no GPU; "
+                f"model.device: expected a GPU for {self.device!r}, got none that torch sees; "
                 "use 'auto' or 'cpu', or check the driver (nvidia-smi)"
             )
         return torch.device(self.device)
@@ -35,6 +46,5 @@ class ModelSource:
         """The dtype of weights and computation: "auto" is float16 on a GPU, float32 on a CPU."""
         import torch
 
-        if self.dtype == "auto":
-            return torch.float16 if self.torch_device.type == "cuda" else torch.float32
-        return {"float16": torch.float16, "float32": torch.float32}[self.dtype]
+        dtype = known_dtype(self.dtype, self.torch_device.type)
+        return {"float16": torch.float16, "float32": torch.float32}[dtype]

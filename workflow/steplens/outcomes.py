@@ -1,9 +1,10 @@
 """What steering did: control rates, differences, ratios, language and quality, with intervals.
 
 An outcome is one output text under one condition (task, step, source, target, control). The unsteered
-output of a sentence stands beside every step and target. Random controls are pooled over their
-seeds, utterance by utterance. One draw of sentences serves all conditions of a source language, so
-that every difference and ratio is a paired one (D12).
+output of a sentence stands beside every step and target. Random controls are pooled over their seeds,
+utterance by utterance; the lowest and the highest seed stand beside the pooled value. One draw of
+sentences serves all conditions of a source language, so that every difference and ratio is a paired
+one (D12).
 """
 
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import numpy as np
 import pandas as pd
 from rapidfuzz.distance import Levenshtein
 
+from .atomic import read_parquet
 from .control import effect_ratios, pooled_rate, script_counts
 from .language_id import language_probabilities
 from .languages import Language
@@ -41,9 +43,9 @@ def gather(steered: list[Path], unsteered: dict[tuple[str, str], Path]) -> pd.Da
     """
     parts = []
     for path in steered:
-        texts = pd.read_parquet(path)
+        texts = read_parquet(path)
         task, source, step = texts[["task", "source", "step"]].iloc[0]
-        plain = pd.read_parquet(unsteered[task, source]).set_index("utterance")
+        plain = read_parquet(unsteered[task, source]).set_index("utterance")
         texts["reference"] = plain["text"].loc[texts["utterance"]].to_numpy()
         parts.append(texts)
         used = plain.loc[texts["utterance"].unique()].reset_index()
@@ -100,7 +102,8 @@ def rate_draws(
     Returns
     -------
     list of (row, (n_resamples,) array)
-        ``row`` has the columns of ``CONDITION``, rate, n_texts and n_without_script.
+        ``row`` has the columns of ``CONDITION``, rate, n_texts, n_without_script, and ``by_seed``: the
+        rate of each seed by itself.
     """
     found = []
     for key, part in _conditions(outcomes):
@@ -113,19 +116,37 @@ def rate_draws(
             "rate": float(pooled_rate(counts)),
             "n_texts": len(part),
             "n_without_script": int((counts.sum(1) == 0).sum()),
+            "by_seed": {
+                seed: float(pooled_rate(counts[(part["seed"] == seed).to_numpy()]))
+                for seed in sorted(part["seed"].unique())
+            },
         }
         found.append((row, pooled_rate(sums[:, None, :])))
     return found
 
 
 def control_rates(rated: list[tuple[dict, np.ndarray]]) -> pd.DataFrame:
-    """Table of control rates with intervals (table 1)."""
+    """Table of control rates with intervals (table 1).
+
+    ``n_seeds`` draws of random neurons are pooled; ``seed_low`` and ``seed_high`` are the lowest and the
+    highest rate of one of them by itself. The other controls have one.
+    """
     rows = []
     for row, drawn in rated:
         low, high = percentile_interval(drawn)
-        rows.append(row | {"ci_low": low, "ci_high": high})
+        rows.append(row | {"ci_low": low, "ci_high": high} | _over_seeds(row["by_seed"]))
     columns = [*CONDITION, "rate", "ci_low", "ci_high", "n_texts", "n_without_script"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=[*columns, "n_seeds", "seed_low", "seed_high"])
+
+
+def _over_seeds(values: dict[int, float]) -> dict[str, float]:
+    """How many seeds, and the range of what each gives; NaN left out."""
+    found = np.array(list(values.values()))
+    return {
+        "n_seeds": len(found),
+        "seed_low": np.fmin.reduce(found),
+        "seed_high": np.fmax.reduce(found),
+    }
 
 
 def effects(rated: list[tuple[dict, np.ndarray]], languages: dict[str, Language]) -> pd.DataFrame:
@@ -136,24 +157,28 @@ def effects(rated: list[tuple[dict, np.ndarray]], languages: dict[str, Language]
     DataFrame
         task, step, direction, baseline (unsteered, random, other_language), difference (steered
         minus baseline, in rate), its interval, and the number of pairs. A pair without a rate in
-        either condition is left out of the mean.
+        either condition is left out of the mean. ``n_seeds``, ``seed_low`` and ``seed_high``: the range
+        of the difference against each seed of the baseline by itself; pooled seeds weigh by their
+        tokens, so that ``difference`` may lie outside.
     """
-    by_key = {tuple(row[name] for name in CONDITION): (row["rate"], drawn) for row, drawn in rated}
-    groups: dict[tuple, list[tuple[float, np.ndarray]]] = {}
-    for (task, step, source, target, control), (rate, drawn) in by_key.items():
+    by_key = {tuple(row[name] for name in CONDITION): (row, drawn) for row, drawn in rated}
+    groups: dict[tuple, list[tuple[float, np.ndarray, dict[int, float]]]] = {}
+    for (task, step, source, target, control), (row, drawn) in by_key.items():
         if control != "steered":
             continue
         direction = f"{languages[source].script} to {languages[target].script}"
         for baseline in ("unsteered", "random", "other_language"):
-            other = by_key.get((task, step, source, target, baseline))
-            if other is not None:
+            if (task, step, source, target, baseline) in by_key:
+                other, other_drawn = by_key[task, step, source, target, baseline]
                 pairs = groups.setdefault((task, step, direction, baseline), [])
-                pairs.append((rate - other[0], drawn - other[1]))
+                by_seed = {seed: row["rate"] - one for seed, one in other["by_seed"].items()}
+                pairs.append((row["rate"] - other["rate"], drawn - other_drawn, by_seed))
     rows = []
     for (task, step, direction, baseline), pairs in groups.items():
-        values = np.array([value for value, _ in pairs])
+        values = np.array([value for value, _, _ in pairs])
         known = np.isfinite(values)
-        drawn = np.array([one for (_, one), keep in zip(pairs, known, strict=True) if keep])
+        drawn = np.array([one for (_, one, _), keep in zip(pairs, known, strict=True) if keep])
+        by_seed = pd.DataFrame([seeds for _, _, seeds in pairs]).mean().to_dict()
         low, high = percentile_interval(drawn.mean(0)) if known.any() else (np.nan, np.nan)
         rows.append(
             {
@@ -161,8 +186,9 @@ def effects(rated: list[tuple[dict, np.ndarray]], languages: dict[str, Language]
                 "difference": values[known].mean() if known.any() else np.nan,
                 "ci_low": low, "ci_high": high, "n_pairs": int(known.sum()),
             }
+            | _over_seeds(by_seed)
         )  # fmt: skip
-    measured = ["difference", "ci_low", "ci_high", "n_pairs"]
+    measured = ["difference", "ci_low", "ci_high", "n_pairs", "n_seeds", "seed_low", "seed_high"]
     return pd.DataFrame(rows, columns=["task", "step", "direction", "baseline", *measured])
 
 

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from .config import Config, ConfigError
+from .groups import COMMIT_MARK
 from .hub import is_hub_name, list_name
 from .languages import load_languages
 from .planning import (
@@ -26,7 +27,6 @@ from .planning import (
     published_model,
 )  # fmt: skip
 from .rates import Rate, choose_rate, observed_rate
-from .store import COMMIT_MARK
 
 # --- jobs ------------------------------------------------------------------------------------------
 
@@ -57,6 +57,7 @@ def planned_jobs(
             sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), "--configfile",
             str(settings), "--dry-run", "--quiet", "rules", "--nolock", "--rerun-incomplete",
             "--cores", "1", "--profile", "none", "--workflow-profile", "none",
+            "--max-checksum-file-size", "100MB",
             "--rerun-triggers", *triggers,
         ]  # fmt: skip
         environment = {key: one for key, one in os.environ.items() if key != "SNAKEMAKE_PROFILE"}

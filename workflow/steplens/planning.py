@@ -28,8 +28,8 @@ STAGES = {
     "capture": ("capture",),
     "rank": ("rank_encoder", "rank_decoder"),
     "compare": (
-        "compare_step", "compare_sources", "compare_sources_encoder", "gather_comparison",
-        "gather_sources", "locate", "count_valid",
+        "compare_step", "reliability", "compare_sources", "compare_sources_encoder",
+        "gather_comparison", "gather_sources", "locate", "count_valid",
     ),
     "steer": ("steer", "summarize_steering"),
     "tables, figures": (),
@@ -317,7 +317,9 @@ UNIT_OF = {
     "rank": "million activations",
     "compare": "million activations resampled",
 }
-_COMPARISONS = ("compare_step", "compare_sources", "compare_sources_encoder")
+_COMPARISONS = ("compare_step", "reliability", "compare_sources", "compare_sources_encoder")
+# Shuffled labels are ranked by a sort of their own: so many times what a resample costs (rates.tsv).
+_RESAMPLES_A_SHUFFLE = 7
 _RATE_OF = dict.fromkeys(("rank_encoder", "rank_decoder"), "rank")
 _RATE_OF |= dict.fromkeys(_COMPARISONS, "compare")
 GPU_RULES = ("speech_xtts", "encode_speech", "encode_text", "decode", "capture", "steer")
@@ -378,6 +380,8 @@ def work_units(
     # Both sides of every pair are ranked in every resample; of three sources there are three pairs.
     resampled = 2 * config.comparison.resamples * examples
     units["compare_step"] = n_steps * resampled * ranked
+    drawn = 2 * config.comparison.splits + _RESAMPLES_A_SHUFFLE * config.comparison.shuffles
+    units["reliability"] = n_steps * 2 * drawn * examples * ranked
     if config.speech.other_engine:
         units["compare_sources"] = 2 * n_steps * 3 * resampled * ranked
         units["compare_sources_encoder"] = resampled * model.n_neurons("speech_encoder")

@@ -5,24 +5,50 @@ A ranking is a small Zarr group like a store: ``ap`` and ``median`` (language, n
 another k ranks nothing again.
 """
 
+import hashlib
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from .ahead import Ahead
+from .groups import (
+    NEURON_CHUNK,
+    StoreError,
+    add_array,
+    add_neurons,
+    commit,
+    fresh_folder,
+    group_path,
+    open_group,
+    reading,
+)
 from .left_out import read_left_out
 from .ranking import rank, use_threads
 from .sorting import NEURONS_AT_A_TIME
-from .store import NEURON_CHUNK, add_array, add_neurons, commit, fresh_folder, open_store
+from .store import open_store
 
 log = logging.getLogger(__name__)
 
 AP_DECIMALS = 12
+# What the stores of a condition must say alike of themselves.
+_SAME = (
+    "model",
+    "revision",
+    "config_digest",
+    "compute_dtype",
+    "module",
+    "modality",
+    "task",
+    "step",
+)
+# What a ranking keeps of them, so that its neurons are looked for in the model that they were found in.
+_MODEL = ("model", "revision", "config_digest", "made_by")
 _BLOCK_BYTES = 1000**3
 
 
@@ -37,6 +63,8 @@ class Ranking:
     median : (n_languages, n_neurons) float32
     n_valid : (n_languages,) int; utterances behind each row
     neurons : DataFrame of layer, submodule, unit, step_invariant, a row a column of ``ap``
+    store_digests : dict of language to the digest of the store that was ranked
+    attributes : dict of what the stores say of the model that made them
     """
 
     languages: list[str]
@@ -44,6 +72,8 @@ class Ranking:
     median: np.ndarray
     n_valid: np.ndarray
     neurons: pd.DataFrame
+    store_digests: dict[str, str] = field(default_factory=dict)
+    attributes: dict[str, Any] = field(default_factory=dict)
 
     def row(self, language: str) -> int:
         """The row of a language."""
@@ -68,6 +98,7 @@ class Condition:
     """The stores of one condition, one a language, opened lazily."""
 
     languages: list[str]
+    paths: list[Path]
     data: list[xr.Dataset]
     valid: list[np.ndarray]  # (n_utterances,) bool a language
     columns: np.ndarray  # the neurons that take part
@@ -105,8 +136,9 @@ class Condition:
         whole = len(columns) == span.stop - span.start
         ends = np.cumsum([mask.sum() for mask in self.valid])
         block = np.empty((ends[-1], len(columns)), dtype=self._dtype)
-        for end, data, mask in zip(ends, self.data, self.valid, strict=True):
-            part = data["activation"][:, span].to_numpy()
+        for end, path, data, mask in zip(ends, self.paths, self.data, self.valid, strict=True):
+            with reading(path):
+                part = data["activation"][:, span].to_numpy()
             part = part if mask.all() else part[mask]
             block[end - len(part) : end] = part if whole else part[:, inside]
         return block
@@ -117,6 +149,7 @@ def open_condition(
     include_step_invariant: bool,
     left_out: Path | Sequence[Path] | None = None,
     min_valid: int = 2,
+    **expected: Any,
 ) -> Condition:
     """Open one condition's stores.
 
@@ -130,29 +163,24 @@ def open_condition(
         ``tables/speech_quality.csv``: utterances that it leaves out count as not valid.
     min_valid : int
         Valid utterances that every language needs.
+    **expected
+        What every store must say of itself, as in ``open_store``.
 
     Raises
     ------
+    StoreError
+        A store is damaged, or of another language or condition.
     ValueError
         Stores of different neurons or models, or a language with too few valid utterances.
     """
-    data = [open_store(path) for path in stores.values()]
+    data = [open_store(path, language=language, **expected) for language, path in stores.items()]
+    _require_one_condition(list(stores.values()), data)
     first = data[0]
-    for path, other in zip(stores.values(), data, strict=True):
-        for key in ("model", "revision"):
-            if other.attrs[key] != first.attrs[key]:
-                raise ValueError(
-                    f"{path}: {key}: expected {first.attrs[key]!r}, got {other.attrs[key]!r}; "
-                    "languages of one condition come from one model"
-                )
-        if other.sizes["neuron"] != first.sizes["neuron"]:
-            raise ValueError(
-                f"{path}: expected {first.sizes['neuron']} neurons, got {other.sizes['neuron']}"
-            )
-    valid = [
-        one["valid"].to_numpy() if "valid" in one else np.ones(one.sizes["utterance"], dtype=bool)
-        for one in data
-    ]
+    valid = []
+    for path, one in zip(stores.values(), data, strict=True):
+        with reading(path):
+            everyone = np.ones(one.sizes["utterance"], dtype=bool)
+            valid.append(one["valid"].to_numpy() if "valid" in one else everyone)
     skipped = read_left_out(left_out)
     valid = [
         mask & ~np.isin(one["utterance"].to_numpy(), skipped.get(language, []))
@@ -169,7 +197,23 @@ def open_condition(
     keep = np.ones(first.sizes["neuron"], dtype=bool)
     if not include_step_invariant:
         keep = ~first["step_invariant"].to_numpy()
-    return Condition(list(stores), data, valid, np.flatnonzero(keep))
+    return Condition(list(stores), list(stores.values()), data, valid, np.flatnonzero(keep))
+
+
+def _require_one_condition(paths: Sequence[Path], data: Sequence[xr.Dataset]) -> None:
+    """The same model, precision, task, step and neurons in every language."""
+    first = data[0]
+    for path, other in zip(paths, data, strict=True):
+        pairs = {key: (first.attrs.get(key), other.attrs.get(key)) for key in _SAME}
+        pairs["dtype"] = first["activation"].dtype, other["activation"].dtype
+        pairs["neurons"] = first.sizes["neuron"], other.sizes["neuron"]
+        for key, (expected, found) in pairs.items():
+            if found != expected:
+                raise ValueError(
+                    f"{path}: {key}: expected {expected!s} as in {paths[0]}, got {found!s}; languages of "
+                    "one condition come from one model, step and precision: delete the store and run the "
+                    "workflow again"
+                )
 
 
 def rank_condition(
@@ -178,6 +222,7 @@ def rank_condition(
     include_step_invariant: bool,
     threads: int,
     left_out: Path | None = None,
+    condition: Mapping[str, Any] | None = None,
 ) -> None:
     """Write one ranking.
 
@@ -191,25 +236,26 @@ def rank_condition(
     threads : int
     left_out : path, optional
         As in ``open_condition``.
+    condition : mapping, optional
+        What every store must say of itself: module, task, step. The ranking keeps it.
     """
     use_threads(threads)
-    condition = open_condition(stores, include_step_invariant, left_out)
-    shape = (len(stores), len(condition.columns))
+    told = dict(condition or {})
+    opened = open_condition(stores, include_step_invariant, left_out, **told)
+    shape = (len(stores), len(opened.columns))
     ap, median = np.empty(shape), np.empty(shape, dtype=np.float32)
-    labels = condition.labels
-    for where, activations in condition.blocks():
+    labels = opened.labels
+    for where, activations in opened.blocks():
         ap[:, where], median[:, where] = rank(activations, labels, len(stores))
     # Equal AP must be equal to the last bit, to share a rank and to be ordered by column (D6). Sums of
     # the same terms in another order are not; what is rounded away is far below 1 / n_examples².
     ap = np.round(ap, AP_DECIMALS)
-    n_valid = np.array([mask.sum() for mask in condition.valid])
-    path = fresh_folder(output)
-    add_array(path, "ap", ap, ["language", "neuron"])
-    add_array(path, "median", median, ["language", "neuron"])
-    add_array(path, "n_valid", n_valid, ["language"])
-    add_neurons(path, neurons_of(condition.data[0]).iloc[condition.columns])
-    sources = {lang: one.attrs["digest"] for lang, one in zip(stores, condition.data, strict=True)}
-    commit(path, {"languages": list(stores), "store_digests": sources})
+    n_valid = np.array([mask.sum() for mask in opened.valid])
+    neurons = neurons_of(opened.data[0]).iloc[opened.columns]
+    sources = {lang: one.attrs["digest"] for lang, one in zip(stores, opened.data, strict=True)}
+    first = opened.data[0].attrs
+    model = {key: first[key] for key in _MODEL if key in first}
+    write_ranking(output, Ranking(list(stores), ap, median, n_valid, neurons, sources, model), told)
     for language, perfect in zip(stores, (ap == 1).sum(1), strict=True):
         log.info("%s: %d neurons with AP = 1, ordered by column", language, perfect)
     log.info(
@@ -217,13 +263,83 @@ def rank_condition(
     )
 
 
-def open_ranking(path: str | Path) -> Ranking:
-    """Read a ranking."""
-    data = open_store(path)
-    return Ranking(
-        data.attrs["languages"],
-        data["ap"].to_numpy(),
-        data["median"].to_numpy(),
-        data["n_valid"].to_numpy(),
-        neurons_of(data),
-    )
+def write_ranking(path: str | Path, ranking: Ranking, condition: Mapping[str, Any]) -> None:
+    """Write a ranking of a condition, given as in ``rank_condition``."""
+    folder = fresh_folder(path)
+    values = ranking.ap, ranking.median, ranking.n_valid
+    add_array(folder, "ap", ranking.ap, ["language", "neuron"])
+    add_array(folder, "median", ranking.median, ["language", "neuron"])
+    add_array(folder, "n_valid", ranking.n_valid, ["language"])
+    add_neurons(folder, ranking.neurons)
+    attributes = {
+        "digest": _digest(*values),
+        "languages": ranking.languages,
+        "store_digests": ranking.store_digests,
+        "condition": dict(condition),
+    } | ranking.attributes
+    commit(folder, attributes)
+
+
+def open_ranking(path: str | Path, **expected: Any) -> Ranking:
+    """Read a ranking.
+
+    Parameters
+    ----------
+    path : path
+        Its folder or ``zarr.json``.
+    **expected
+        What its condition must be, for example ``task="asr", step=6``.
+
+    Raises
+    ------
+    StoreError
+        It is not there, damaged, or of another condition.
+    """
+    path = group_path(path)
+    data = open_group(path)
+    with reading(path):
+        values = [data[name].to_numpy() for name in ("ap", "median", "n_valid")]
+        neurons = neurons_of(data)
+    if _digest(*values) != data.attrs.get("digest"):
+        raise StoreError(
+            f"{path}: damaged: expected data with digest {data.attrs.get('digest')}, got "
+            f"{_digest(*values)}; delete the folder and run the workflow again"
+        )
+    for key, value in expected.items():
+        found = data.attrs["condition"].get(key)
+        if found != value:
+            raise StoreError(
+                f"{path}: {key}: expected {value!r}, got {found!r}: the ranking of another condition lies "
+                "there; delete the folder and run the workflow again"
+            )
+    model = {key: data.attrs[key] for key in _MODEL if key in data.attrs}
+    return Ranking(data.attrs["languages"], *values, neurons, data.attrs["store_digests"], model)
+
+
+def require_ranked(ranking: Ranking, condition: Condition, path: Path) -> None:
+    """Raise StoreError unless these very stores were ranked.
+
+    Parameters
+    ----------
+    ranking : Ranking
+    condition : Condition
+        Of the same languages.
+    path : path
+        The ranking, for the message.
+    """
+    for language, store, data in zip(
+        condition.languages, condition.paths, condition.data, strict=True
+    ):
+        ranked, found = ranking.store_digests.get(language), data.attrs["digest"]
+        if ranked != found:
+            raise StoreError(
+                f"{store}: digest: expected {ranked}, which {group_path(path)} ranked, got {found}: the "
+                "store was replaced; delete the ranking and run the workflow again"
+            )
+
+
+def _digest(*values: np.ndarray) -> str:
+    digest = hashlib.sha256()
+    for one in values:
+        digest.update(np.ascontiguousarray(one))
+    return digest.hexdigest()

@@ -18,6 +18,7 @@ from .report_format import (
     Table,
     how_many,
     number,
+    points,
     step_name,
     task_name,
     two_decimals,
@@ -28,8 +29,10 @@ _TEMPLATES = Path(__file__).parent / "templates"
 # Which rule makes a table: the error about a missing one names it.
 RULES = {
     "comparison/location.csv": "locate",
+    "comparison/null_ratio.csv": "gather_comparison",
     "comparison/overlap_summary.csv": "gather_comparison",
     "comparison/spearman_summary.csv": "gather_comparison",
+    "comparison/stability.csv": "gather_comparison",
     "comparison/valid_counts.csv": "count_valid",
     "steering/control_rates.csv": "summarize_steering",
     "steering/effects.csv": "summarize_steering",
@@ -43,7 +46,7 @@ RULES = {
     "tables/table4.csv": "tables",
     "tables/table5.csv": "table5",
 }
-FIGURES = tuple(range(2, 10))
+FIGURES = (*range(2, 10), 11)
 FIGURE_RULE = "figure"
 # Only where the run has a second source of speech.
 SOURCES_FIGURE = 10
@@ -81,7 +84,7 @@ def write_report(
     Parameters
     ----------
     run_folder : path
-        ``results/<run>``: its tables and its ``figures/figure2.svg`` to ``figure9.svg`` are read.
+        ``results/<run>``: its tables and its ``figures/figure2.svg`` to ``figure11.svg`` are read.
     output : path
         The HTML file.
     settings : dict
@@ -117,6 +120,10 @@ def write_report(
         provenance={key: _described(value, form) for key, value in provenance.items()},
         languages=_languages(tables["valid_counts"], form),
         sharing=report_findings.sharing(tables["overlap_summary"]),
+        stability=report_findings.stability(tables["stability"]),
+        null=report_findings.null(tables["null_ratio"]),
+        stability_table=form.grouped(_stability(tables["stability"]), ["step"], _by_language),
+        null_table=form.table(_null(tables["null_ratio"])),
         steering=[
             *report_findings.steering(tables["effects"]),
             *report_findings.collapse(tables["quality"]),
@@ -131,7 +138,7 @@ def write_report(
         counts=_counts(tables["valid_counts"], form),
         recognition=form.grouped(tables["recognition"], ["task"]),
         table1=form.grouped(_rates_first(tables["table1"]), ["task", "step"], _mean_rates),
-        effects=form.grouped(tables["effects"], ["task"], _by_direction),
+        effects=form.grouped(_effects(tables["effects"]), ["task"], _by_direction),
         table2=form.grouped(
             tables["table2"], ["step"], lambda part: how_many(len(part), "example")
         ),
@@ -251,6 +258,54 @@ def _counts(counts: pd.DataFrame, form: Formatter) -> list[Table]:
         columns = ["language", "utterances", *(step_name(step) for step in wide.columns)]
         tables.append(Table(columns, rows, task_name(task)))
     return tables
+
+
+_HALVES = {
+    "speech": "speech, two halves",
+    "text": "text, two halves",
+    "speech_text": "a half of speech, a half of text",
+    "corrected": "the same, corrected for unreliability",
+}
+_SHUFFLED = {"together": "speech and text together", "apart": "speech and text apart"}
+
+
+def _stability(table: pd.DataFrame) -> pd.DataFrame:
+    """Split halves with their measures in words."""
+    return table.assign(measure=table["measure"].map(_HALVES)).drop(columns="k")
+
+
+def _null(table: pd.DataFrame) -> pd.DataFrame:
+    """Ratios of shuffled labels, the kind of shuffle in words."""
+    shown = [
+        "step",
+        "diagonal_ratio",
+        "shuffled",
+        "null_ratio",
+        "null_ratio_low",
+        "null_ratio_high",
+    ]
+    return table.assign(shuffled=table["null"].map(_SHUFFLED))[[*shown, "p", "n_shuffles"]]
+
+
+def _by_language(part: pd.DataFrame) -> str:
+    return "split halves by language"
+
+
+def _effects(table: pd.DataFrame) -> pd.DataFrame:
+    """Effects with their range over the seeds of random neurons in one column."""
+    if table.empty:
+        return table
+    shown = table.drop(columns=["n_seeds", "seed_low", "seed_high"])
+    if not (table["n_seeds"] > 1).any():
+        return shown
+    return shown.assign(
+        by_seed=[
+            f"{points(row.seed_low)} to {points(row.seed_high)}, {how_many(row.n_seeds, 'seed')}"
+            if row.n_seeds > 1
+            else "–"
+            for row in table.itertuples()
+        ]
+    )
 
 
 def _rates_first(table: pd.DataFrame) -> pd.DataFrame:

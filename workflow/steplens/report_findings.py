@@ -45,6 +45,57 @@ def sharing(summary: pd.DataFrame) -> list[str]:
     return sentences
 
 
+def stability(table: pd.DataFrame) -> list[str]:
+    """What halves of the sentences agree on, by step, from ``comparison/stability.csv``."""
+    means = table[table["language"] == "mean"].set_index(["step", "measure"])
+    sentences = []
+    for step in sorted(table["step"].unique()):
+        row = {name: means.loc[(step, name)] for name in ("speech", "text", "speech_text")}
+        sentences.append(
+            f"At {step_name(step)}, two halves of the sentences agree on "
+            f"{percent(row['speech']['share'])} of a language's top-{row['speech']['k']:,} in speech and "
+            f"on {percent(row['text']['share'])} in text (chance {percent(row['speech']['chance'])}). "
+            f"A half of speech agrees with a half of text on {percent(row['speech_text']['share'])}; "
+            "corrected for how far halves agree with themselves, speech and text share "
+            f"{percent(means.loc[(step, 'corrected')]['share'])}."
+        )
+    return sentences
+
+
+def null(table: pd.DataFrame) -> list[str]:
+    """The diagonal ratio beside that of shuffled labels, from ``comparison/null_ratio.csv``."""
+    sentences = []
+    for step, part in table.groupby("step", sort=True):
+        rows = {row.null: row for row in part.itertuples()}
+        apart, together = rows["apart"], rows["together"]
+        sentence = (
+            f"At {step_name(step)} the ratio is {percent(apart.diagonal_ratio)}. With language labels "
+            f"shuffled in speech and in text apart it is {_drawn(apart)}: the ratio is "
+            f"{_above(apart)} what chance gives. With the same shuffled label for an utterance in both "
+            f"it is {_drawn(together)}: the ratio is {_above(together)} what speech and text share "
+            "about any groups of the same utterances."
+        )
+        sentences.append(sentence)
+    lowest = 1 / (1 + table["n_shuffles"].min())
+    if lowest >= ALPHA:
+        sentences.append(
+            f"With {table['n_shuffles'].min()} shuffles no p below {number(lowest)} is possible: "
+            "raise comparison.shuffles for a test."
+        )
+    return sentences
+
+
+def _drawn(row) -> str:
+    return (
+        f"{percent(row.null_ratio)} {interval(row.null_ratio_low, row.null_ratio_high)} "
+        f"(p = {number(row.p)}, {row.n_shuffles} shuffles)"
+    )
+
+
+def _above(row) -> str:
+    return "above" if row.p < ALPHA else "not distinguishable from"
+
+
 def steering(effects: pd.DataFrame) -> list[str]:
     """Effect of steering by task and direction, from ``steering/effects.csv``."""
     if effects.empty:

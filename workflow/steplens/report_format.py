@@ -40,6 +40,13 @@ _LABELS = CONTROLS | {
     "other": "and",
     "shared": "shared top-k neurons",
     "rho": "ρ, mean over languages",
+    "share": "in both",
+    "n_speech": "utterances, speech",
+    "n_text": "utterances, text",
+    "null_ratio": "with shuffled labels",
+    "n_shuffles": "shuffles",
+    "n_splits": "splits",
+    "by_seed": "by seed of random neurons (points)",
 }
 _SENTENCES = ("reference", "unsteered", "steered_asr", "steered_tr", "recognised")
 _NAMES = ("engine", "voice", "reason", "one", "other")  # words that may look like a language code

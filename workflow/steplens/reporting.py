@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from . import __version__
+from .atomic import read_parquet
 from .report import write_report
 from .store import open_store
 
@@ -30,7 +31,7 @@ def report(run_folder: Path, output: Path, settings: dict[str, Any], speech: lis
     speech : list of path
         ``speech/<language>.parquet`` of every language.
     """
-    spoken = pd.concat(pd.read_parquet(path, columns=["engine", "seconds"]) for path in speech)
+    spoken = pd.concat(read_parquet(path, columns=["engine", "seconds"]) for path in speech)
     engines = " and ".join(spoken["engine"].unique())
     corpus = settings["corpus"]
     model = settings["model"]

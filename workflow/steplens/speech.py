@@ -5,11 +5,16 @@ utterance whose audio fails a check is made again, with another seed or from ano
 was made is remembered (``takes.py``): an interrupted synthesis continues, a larger corpus keeps what
 it has, and other limits make only those again that they concern. What is lost is what was being
 spoken: a take, or a batch of an engine that speaks several together.
+
+What goes into a batch follows from the corpus and from the takes of earlier rounds, never from what
+happens to be missing: samples differ in their last bits with the batch, and an interrupted synthesis
+shall end with the bytes of an undisturbed one. A batch that lacks a take is spoken whole, for that take.
 """
 
 import importlib
 import json
 import logging
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +22,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .atomic import write_parquet
-from .audio import SAMPLING_RATE_HZ, write_wav
+from .atomic import read_parquet, write_parquet
+from .audio import SAMPLING_RATE_HZ, too_long, write_wav
+from .batching import length_sorted_batches
 from .code_digest import code_digest
 from .engines import Engine, Request, Take
 from .languages import Language
@@ -28,11 +34,14 @@ from .takes import Journal, file_digest, take_key
 
 log = logging.getLogger(__name__)
 
-# Settings that only give leave, or say where files lie or what fits into memory on this machine.
-_NOT_HEARD = frozenset({"accept_cpml", "audio", "batch_size"})
-_CODES = ("espeak", "fleurs", "xtts")  # what engines call a language
+# Settings that only give leave, or say where files lie or what this machine has.
+_NOT_HEARD = frozenset({"accept_cpml", "audio", "batch_size", "device"})
+# The column of resources/languages.tsv with what an engine calls a language.
+CODE_OF = {"espeak": "espeak", "recorded": "fleurs", "xtts": "xtts"}
 # What stands for audio that cannot be had, so that stores keep a row for every sentence.
 _PLACEHOLDER = np.zeros(SAMPLING_RATE_HZ, dtype=np.float32)
+# Batches within which utterances are sorted by length: a larger corpus then changes the last window only.
+_WINDOW = 8
 
 
 @dataclass(frozen=True)
@@ -54,13 +63,14 @@ def synthesize_corpus(
     seed: int,
     threads: int,
     output: Path,
+    libraries: Mapping[str, str] | None = None,
 ) -> None:
     """Write ``speech/<language>.parquet`` and ``speech/<language>/<id>.wav``.
 
     Columns: utterance, path (relative to the table), attempt, available (how many attempts there
     are; missing for any number), seed, origin, problem (empty if nothing is wrong), unusable (there
-    is no audio, one second of silence stands for it), engine, voice, and the measures of
-    ``speech_checks.Measures``.
+    is no audio, one second of silence stands for it), sha256 (of the file, ``takes.file_digest``),
+    engine, voice, and the measures of ``speech_checks.Measures``.
 
     Parameters
     ----------
@@ -77,8 +87,10 @@ def synthesize_corpus(
         that the engine does not have is passed over.
     seed, threads : int
     output : path
+    libraries : mapping, optional
+        Versions of what the engine computes with: takes of others are made again.
     """
-    sentences = pd.read_parquet(corpus)
+    sentences = read_parquet(corpus)
     folder = output.parent / language.code
     journal = Journal(folder / "takes.jsonl")
     module = importlib.import_module(f".engines.{engine}", __package__)
@@ -87,9 +99,10 @@ def synthesize_corpus(
     fixed = {
         "engine": engine,
         "settings": _heard(settings),
-        "language": {name: getattr(language, name) for name in _CODES},
+        "language": getattr(language, CODE_OF[engine]),
         "voice": speaker.voice,
         "seed": seed,
+        "libraries": dict(libraries or {}),
         "code": code_digest(f"engines.{engine}", "audio", "speech_checks"),
     }
     wanted = [
@@ -105,7 +118,7 @@ def synthesize_corpus(
             "voice": speaker.voice,
             "available": speaker.n_attempts(one.request),
         }
-        | {name: value for name, value in take.items() if name not in ("key", "fault", "sha256")}
+        | {name: value for name, value in take.items() if name not in ("key", "fault")}
         for one, take in zip(wanted, takes, strict=True)
     ]
     _remove_others(folder, {one.path.name for one in wanted})
@@ -119,7 +132,7 @@ def synthesize_corpus(
 def _heard(settings: dict[str, Any]) -> dict[str, Any]:
     heard = {key: one for key, one in settings.items() if key not in _NOT_HEARD}
     if heard.get("digest"):  # a checkpoint is known by its content, wherever it lies
-        heard.pop("path", None)
+        heard = {key: one for key, one in heard.items() if key not in ("path", "revision")}
     return heard
 
 
@@ -153,19 +166,20 @@ class _Speaking:
 
     def all(self, wanted: list[_Wanted]) -> list[dict[str, Any]]:
         """The kept take of every utterance."""
+        place = {one.request.utterance: number for number, one in enumerate(wanted)}
         kept: dict[int, dict[str, Any]] = {}
         waiting = [(one, one.first) for one in wanted]
         while waiting:
-            to_make, retry = [], []
-            for one, attempt in waiting:
-                take = self._known(one, attempt)
-                if take is None:
-                    to_make.append((one, attempt))
-                else:
+            retry: list[tuple[_Wanted, int]] = []
+            known = [self._known(one, attempt) for one, attempt in waiting]
+            for (one, _), take in zip(waiting, known, strict=True):
+                if take is not None:
                     self._judge(one, take, kept, retry)
-            for one, take in self._make(to_make):
+            missing = [take is None for take in known]
+            for one, take in self._make(waiting, missing):
                 self._judge(one, take, kept, retry)
-            waiting = retry
+            # In the order of the corpus, whatever was there before: batches follow from it.
+            waiting = sorted(retry, key=lambda one: place[one[0].request.utterance])
         return [kept[one.request.utterance] for one in wanted]
 
     def _known(self, one: _Wanted, attempt: int) -> dict[str, Any] | None:
@@ -179,37 +193,59 @@ class _Speaking:
         final = not self._problem(take) or self._is_last(one, attempt)
         return None if final and file_digest(one.path) != take["sha256"] else take
 
-    def _make(self, to_make: list[tuple[_Wanted, int]]):
-        if getattr(self._engine, "batch_size", 1) > 1:  # what is batched should end together
-            to_make = sorted(to_make, key=lambda one: -len(one[0].request.text))
-        requests = [
-            Request(one.request.utterance, one.request.text, attempt, one.request.recordings)
-            for one, attempt in to_make
-        ]
-        if not requests:
-            return
-        spoken = self._engine.speak(requests)
-        for (one, attempt), request, take in zip(to_make, requests, spoken, strict=True):
-            yield one, self._keep(one, attempt, request, take)
+    def _make(
+        self, waiting: list[tuple[_Wanted, int]], missing: list[bool]
+    ) -> Iterator[tuple[_Wanted, dict[str, Any]]]:
+        """The missing takes of a round, as they are made."""
+        for batch in self._batches(waiting, missing):
+            requests = [
+                Request(one.request.utterance, one.request.text, attempt, one.request.recordings)
+                for one, attempt in (waiting[number] for number in batch)
+            ]
+            spoken = self._engine.speak(requests)
+            for number, request, take in zip(batch, requests, spoken, strict=True):
+                if missing[number]:
+                    one, attempt = waiting[number]
+                    yield one, self._keep(one, attempt, request, take)
+
+    def _batches(
+        self, waiting: list[tuple[_Wanted, int]], missing: list[bool]
+    ) -> Iterator[list[int]]:
+        """Numbers in ``waiting`` of what is spoken together, where any of it is missing."""
+        size = getattr(self._engine, "batch_size", None)
+        if size is None:  # each take by itself: no other is touched
+            batches = [np.flatnonzero(missing)]
+        else:
+            lengths = [len(one.request.text) for one, _ in waiting]
+            batches = length_sorted_batches(lengths, size, _WINDOW * size)
+        for batch in batches:
+            numbers = [int(number) for number in batch]
+            if any(missing[number] for number in numbers):
+                yield numbers
 
     def _keep(self, one: _Wanted, attempt: int, request: Request, take: Take) -> dict[str, Any]:
         finite = bool(np.isfinite(take.wave).all())
-        unusable = len(take.wave) == 0 or not finite
+        fault = take.fault or ("" if finite else "NaN or infinity in the audio")
+        fault = fault or too_long(take.wave)
+        unusable = len(take.wave) == 0 or not finite or bool(too_long(take.wave))
         wave = _PLACEHOLDER if unusable else take.wave
         # Measured before it is placed between -1 and 1: what lies beyond would be clipped.
         measures = measure(wave, request.text)
-        write_wav(one.path, wave)
         kept = {
             "utterance": one.request.utterance,
             "attempt": attempt,
             "key": self._key(one),
             "seed": take.seed,
             "origin": take.origin,
-            "fault": take.fault or ("" if finite else "NaN or infinity in the audio"),
+            "fault": fault,
             "unusable": unusable,
-            "sha256": file_digest(one.path),
+            "sha256": "",
             **measures.as_dict(),
         }
+        # A take that will be made again leaves the file alone: a later one may already be there.
+        if not self._problem(kept) or self._is_last(one, attempt):
+            write_wav(one.path, wave)
+            kept["sha256"] = file_digest(one.path)
         self._journal.add(kept)
         return kept
 

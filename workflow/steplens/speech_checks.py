@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import regex
 
-from .audio import SAMPLING_RATE_HZ
+from .audio import MAX_SECONDS, SAMPLING_RATE_HZ
 
 _FRAME = SAMPLING_RATE_HZ // 50  # 20 ms
 _SILENT_DB = 40.0  # so far under the loudest frame
@@ -98,6 +98,8 @@ def problem(measures: Measures, limits: Limits) -> str:
     if measures.peak < _INAUDIBLE:
         return "silent"
     found = []
+    if measures.seconds > MAX_SECONDS:
+        found.append(f"too long: {measures.seconds:.0f} s, more than {MAX_SECONDS:.0f} s")
     pace = measures.seconds_per_character
     if pace < limits.min_seconds_per_character:
         found.append(f"too short: {pace:.3f} s a character")

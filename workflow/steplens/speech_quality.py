@@ -5,15 +5,15 @@ asr makes of it shows the rest: words left out, words invented. A flagged uttera
 out of the statistics by config, and made again by ``snakemake resynthesise``.
 """
 
-import json
 import logging
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from .atomic import atomic_path, write_csv
+from .atomic import read_parquet, write_csv
 from .scoring import character_error_rate
+from .takes import ask_for
 
 log = logging.getLogger(__name__)
 
@@ -47,9 +47,7 @@ def judge_speech(
     output : path
     """
     parts = [
-        _judged(
-            language, *map(pd.read_parquet, (corpora[language], spoken[language], path)), max_cer
-        )
+        _judged(language, *map(read_parquet, (corpora[language], spoken[language], path)), max_cer)
         for language, path in recognised.items()
     ]
     table = pd.concat(parts, ignore_index=True)
@@ -104,12 +102,9 @@ def resynthesise(quality: Path, folder: Path) -> None:
     for engine, n in flagged.loc[exhausted, "engine"].value_counts(sort=False).items():
         print(f"{n} flagged utterances stay as they are: {engine} has no other take of them")
     flagged = flagged[~exhausted]
-    for language, part in flagged.groupby("language", sort=False):
-        path = folder / str(language) / "first_attempts.json"
-        asked = json.loads(path.read_text()) if path.is_file() else {}
-        asked |= {str(row.utterance): int(row.attempt) + 1 for row in part.itertuples()}
-        with atomic_path(path) as partial:
-            partial.write_text(json.dumps(asked, indent=1, sort_keys=True) + "\n")
+    for (language, engine), part in flagged.groupby(["language", "engine"], sort=False):
+        attempts = {int(row.utterance): int(row.attempt) + 1 for row in part.itertuples()}
+        ask_for(folder / str(language) / "first_attempts.json", str(engine), attempts)
         print(f"{language}: another take of {len(part)} utterances")
     if len(flagged):
         print("asked for; the next `snakemake` makes them and all that depends on them")

@@ -17,7 +17,7 @@ from .atomic import write_csv
 from .comparing import resampled_pairs
 from .comparison import diagonal_ratio, overlap_matrix, permutation_p, spearman_matrix
 from .ranking import average_precision, use_threads
-from .rankings import AP_DECIMALS, Condition, Ranking, open_condition, open_ranking
+from .rankings import AP_DECIMALS, Condition, open_condition, open_ranking, require_ranked
 from .resampling import centred_interval
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ def compare_sources(
         source: open_condition(stores[source], include_step_invariant, everything_left_out)
         for source in rankings
     }
-    aps = {source: _ap(open_ranking(path), conditions[source]) for source, path in rankings.items()}
+    aps = {source: _ap(path, conditions[source]) for source, path in rankings.items()}
     summary, overlap = [], []
     for one, other in itertools.combinations(rankings, 2):
         languages = conditions[one].languages
@@ -97,8 +97,10 @@ def compare_sources(
     write_csv(pd.DataFrame(overlap), overlap_csv)
 
 
-def _ap(ranking: Ranking, condition: Condition) -> np.ndarray:
+def _ap(path: Path, condition: Condition) -> np.ndarray:
     """AP of a condition, (n_languages, n_neurons): of its ranking, if that left out no less."""
+    ranking = open_ranking(path)
+    require_ranked(ranking, condition, path)
     if ranking.n_valid.tolist() == [mask.sum() for mask in condition.valid]:
         return ranking.ap
     n_languages = len(condition.languages)

@@ -20,7 +20,7 @@ from typing import Any
 
 import pandas as pd
 
-from .atomic import atomic_path, write_parquet
+from .atomic import atomic_path, read_parquet, write_parquet
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class SteeredOutputs:
             try:
                 if not path.name.startswith("part-"):
                     raise ValueError("the rest of an interrupted write")
-                self._take(pd.read_parquet(path)[COLUMNS].to_dict("records"))
+                self._take(read_parquet(path)[COLUMNS].to_dict("records"))
             except (OSError, ValueError, KeyError) as error:
                 log.warning("%s: not used, its outputs are generated again: %s", path, error)
                 path.unlink()

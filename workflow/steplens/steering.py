@@ -31,6 +31,7 @@ from .rankings import Ranking, open_ranking
 from .repetition import longest_repeat
 from .steered_outputs import SteeredOutputs
 from .store import open_store, read_states
+from .tasks import IDENTIFICATION_TASK, MODALITY_OF
 
 log = logging.getLogger(__name__)
 
@@ -129,11 +130,12 @@ def steer(
     made_by : mapping
         Which model and which code: outputs of others are not taken.
     """
-    plans = {
-        step: trials(open_ranking(ranking), language, k, n_random, seed)
-        for step, ranking in rankings.items()
+    opened = {
+        step: open_ranking(path, task=IDENTIFICATION_TASK, step=step)
+        for step, path in rankings.items()
     }
-    data = open_store(encoder_store)
+    plans = {step: trials(ranking, language, k, n_random, seed) for step, ranking in opened.items()}
+    data = open_store(encoder_store, modality=MODALITY_OF[task], language=language)
     utterances = data["utterance"].to_numpy()[:n_utterances].tolist()
     known = SteeredOutputs(
         next(iter(outputs.values())).parent / ".parts",
@@ -153,6 +155,11 @@ def steer(
         if (digest, utterance) not in known
     ]
     if missing:
+        from .provenance import require_same_model
+
+        require_same_model(data.attrs, source, made_by, encoder_store)
+        for step, ranking in opened.items():
+            require_same_model(ranking.attributes, source, made_by, rankings[step])
         states = read_states(data)[:n_utterances]
         _generate(
             source, f"steer {task} {language}", language, missing, by_digest, states, utterances,

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 
 from . import outcomes as measures
-from .atomic import write_csv
+from .atomic import read_parquet, write_csv
 from .corpus import read_sentences
+from .groups import reading
 from .languages import load_languages
 from .left_out import read_left_out
 from .resampling import draw_counts, percentile_interval
@@ -56,9 +57,10 @@ def count_valid(
     skipped = read_left_out(left_out)
     rows = []
     for (task, language, step), path in stores.items():
-        store = open_store(path)
+        store = open_store(path, task=task, language=language, step=step)
         out = np.isin(store["utterance"].to_numpy(), skipped.get(language, []))
-        valid = store["valid"].to_numpy() & ~out
+        with reading(path):
+            valid = store["valid"].to_numpy() & ~out
         rows.append(
             {
                 "task": task, "language": language, "step": step, "n_utterances": len(valid),
@@ -89,9 +91,9 @@ def score_decoding(
     translated = target.set_index("utterance")["text"]
     rows = []
     for (task, language), path in decodings.items():
-        own = pd.read_parquet(corpora[language]).set_index("utterance")["text"]
+        own = read_parquet(corpora[language]).set_index("utterance")["text"]
         references = translated if task in TRANSLATIONS else own
-        decoded = pd.read_parquet(path).set_index("utterance")["text"]
+        decoded = read_parquet(path).set_index("utterance")["text"]
         both = pd.DataFrame({"text": decoded, "reference": references.reindex(decoded.index)})
         both = both.drop(index=skipped.get(language, []), errors="ignore").dropna()
         edits, lengths = (

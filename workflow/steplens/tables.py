@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from .atomic import write_csv
+from .atomic import read_parquet, write_csv
 from .outcomes import CONTROLS
 
 PAIR = ["task", "source", "target", "step"]
@@ -61,13 +61,13 @@ def example_table(
     """
     texts = {}
     for (task, source, step), path in steered.items():
-        frame = pd.read_parquet(path)
+        frame = read_parquet(path)
         frame = frame[frame["control"] == "steered"]
         for target, part in frame.groupby("target", sort=False):
             texts[task, source, target, step] = part.set_index("utterance")["text"]
-    plain = {key: pd.read_parquet(path).set_index("utterance")["text"]
+    plain = {key: read_parquet(path).set_index("utterance")["text"]
              for key, path in unsteered.items()}  # fmt: skip
-    references = {source: pd.read_parquet(path).set_index("utterance")["text"]
+    references = {source: read_parquet(path).set_index("utterance")["text"]
                   for source, path in corpora.items()}  # fmt: skip
     rows = []
     for source, target in pairs:

@@ -2,14 +2,20 @@
 
 ``takes.jsonl`` beside the audio holds a line for every take ever made: which utterance and attempt,
 a key of everything that the audio depends on, its measures and the digest of its file. A line is
-written after the file; one that was torn is forgotten. An audio file holds the utterance's latest take.
+written after the file; one that was torn is forgotten. A take that failed a check and is followed by
+another has no file, and an empty digest.
+
+``first_attempts.json`` beside it says with which takes to begin where it is not with the first.
 """
 
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from .atomic import atomic_path
 
 # Of a line: counts up when its fields change, and takes of another format are made again.
 _FORMAT = 1
@@ -69,3 +75,26 @@ def take_key(**depends_on: Any) -> str:
 def file_digest(path: Path) -> str:
     """Sixteen hex digits of a file's content; empty without a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else ""
+
+
+def first_attempts(path: Path, engine: str | None) -> dict[int, int]:
+    """Utterance to the attempt to begin with, as ``ask_for`` left them for this engine.
+
+    What was asked of one engine says nothing about another one's takes. Files of earlier versions do
+    not name the engine; they count for any.
+    """
+    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if "engine" in found:
+        found = found["attempts"] if found["engine"] == engine else {}
+    return {int(utterance): attempt for utterance, attempt in found.items()}
+
+
+def ask_for(path: Path, engine: str, attempts: Mapping[int, int]) -> None:
+    """Begin with these attempts of an engine; what was asked for before stays, but of another engine."""
+    asked = first_attempts(path, engine) | dict(attempts)
+    content = {
+        "engine": engine,
+        "attempts": {str(utterance): attempt for utterance, attempt in sorted(asked.items())},
+    }
+    with atomic_path(path) as partial:
+        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -30,3 +30,13 @@ def xtts_digest(path: str) -> str:
     """Digest of a local checkpoint; of a name on the hub its revision says enough."""
     files = [Path(path) / name for name in FILES]
     return files_digest(files) if all(file.is_file() for file in files) else ""
+
+
+def require_unchanged(path: str, digest: str) -> None:
+    """Raise ConfigError if a local checkpoint is no longer the one that the run began with."""
+    found = xtts_digest(path)
+    if digest and found != digest:
+        raise ConfigError(
+            f"speech.xtts.path: {path}: expected the files that the run began with (digest {digest}), got "
+            f"others ({found or 'not all are there'}); put the old ones back, or start the workflow again"
+        )

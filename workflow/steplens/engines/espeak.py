@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..audio import resample
+from ..audio import resample, too_long
 from . import Request, Take
 
 if TYPE_CHECKING:
@@ -67,7 +67,10 @@ class Espeak:
         """Yield one take a request."""
         texts = [request.text for request in requests]
         for wave in synthesize(texts, self.voice, self._words_per_minute, self._threads):
-            yield Take(wave, fault="" if len(wave) else "eSpeak NG gave no audio")
+            if too_long(wave):  # no encoder could take it
+                yield Take(np.zeros(0, dtype=np.float32), fault=f"speech is {too_long(wave)}")
+            else:
+                yield Take(wave, fault="" if len(wave) else "eSpeak NG gave no audio")
 
 
 def synthesize(
@@ -127,7 +130,10 @@ def _speak_once(task: tuple[str, str, str, int, str]) -> np.ndarray:
     callback = _CALLBACK(collect)
     library.espeak_SetSynthCallback(callback)
     if library.espeak_SetVoiceByName(voice.encode()) != _OK:
-        raise ValueError(f"eSpeak NG has no voice {voice!r}; see resources/languages.tsv")
+        raise ValueError(
+            f"resources/languages.tsv: espeak: expected a voice of eSpeak NG, got {voice!r}, which it does "
+            "not have; mend the row of the language, or speak it by another engine"
+        )
     library.espeak_SetParameter(_PARAMETER_RATE, words_per_minute, 0)
     encoded = text.encode("utf-8")
     status = library.espeak_Synth(

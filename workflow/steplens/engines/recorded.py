@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# A member may say any size, and a few bytes of gzip give as many zeros: nothing so large is read. Two
+# minutes of 32-bit stereo at 48 kHz are 46 MB.
+_MAX_MEMBER_BYTES = 100_000_000
 _TELLING = 5  # so many recordings that are not there, and not one that is, are no accident
 
 
@@ -53,7 +56,8 @@ class Recorded:
             if not path.exists():
                 raise FileNotFoundError(
                     f"{path}: expected the recordings of {language.name} ({language.code}), split "
-                    f"{split}: an archive as FLEURS publishes it, or a folder with its files"
+                    f"{split}: an archive as FLEURS publishes it, or a folder with its files; got nothing "
+                    "there: fetch it (snakemake fetch)"
                 )
         self._audio = audio
         self._language = language
@@ -99,7 +103,17 @@ class Recorded:
 
 
 def _files_of_folder(source: Path, names: set[str]) -> dict[str, bytes]:
-    return {name: (source / name).read_bytes() for name in names if (source / name).is_file()}
+    """The wanted files as bytes by name; none is as large as no recording is."""
+    found = {}
+    for name in names:
+        path = source / name
+        if not path.is_file():
+            continue
+        if path.stat().st_size > _MAX_MEMBER_BYTES:
+            log.warning("%s: passed over, of %d bytes", path, path.stat().st_size)
+            continue
+        found[name] = path.read_bytes()
+    return found
 
 
 def _files_of_archive(source: Path, names: set[str]) -> dict[str, bytes]:
@@ -113,6 +127,9 @@ def _files_of_archive(source: Path, names: set[str]) -> dict[str, bytes]:
                     continue
                 if member.name.startswith("/") or ".." in folders:
                     log.warning("%s: passed over %s", source, member.name)
+                    continue
+                if member.size > _MAX_MEMBER_BYTES:
+                    log.warning("%s: passed over %s, of %d bytes", source, member.name, member.size)
                     continue
                 found[name] = archive.extractfile(member).read()
             # To the end, where the checksum stands: tarfile itself takes damage for the end.
@@ -142,10 +159,7 @@ def _take(data: bytes | None, origin: str, n_samples: int) -> Take:
     try:
         wave, rate = read_recording(data)
     except ValueError as error:
-        # libsndfile's own words: the whole message has an address in memory, other in every run.
-        words = getattr(error.__cause__, "error_string", None)
-        why = f"cannot be decoded: {words}" if words else str(error)
-        return Take(nothing, origin=origin, fault=f"recording {origin} {why}")
+        return Take(nothing, origin=origin, fault=f"recording {origin} {error}")
     fault = ""
     if len(wave) < n_samples:
         fault = f"recording {origin} is truncated: {len(wave)} of {n_samples} samples"

@@ -9,13 +9,16 @@ go through its GPT together (``xtts_batch.py``), which one at a time would read 
 
 import difflib
 import hashlib
+import json
 import logging
+import pickle
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from tokenizers import Tokenizer
 from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 from TTS.tts.configs.xtts_config import XttsConfig
 from TTS.tts.models import xtts as library
@@ -25,7 +28,7 @@ from ..batching import run_batches
 from ..errors import ConfigError
 from ..hub import hub_file, is_hub_name
 from ..text_splitting import split_text
-from ..xtts_files import CPML, FILES, check_xtts
+from ..xtts_files import CPML, FILES, check_xtts, require_unchanged
 from . import Request, Take
 from .xtts_batch import Spoken, generate
 from .xtts_sampling import Sampling
@@ -46,9 +49,63 @@ class _Checkpoint(library.Xtts):
     """
 
     def _load_checkpoint(self, model_path: Path) -> dict:
-        with library._legacy_safe_globals():
-            checkpoint = torch.load(model_path, map_location="cpu", weights_only=True)
+        checkpoint = _read_tensors(model_path)
+        if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("model"), dict):
+            raise ConfigError(
+                _wrong_file(model_path, f"a {type(checkpoint).__name__} without model")
+            )
         return checkpoint["model"]
+
+
+def _read_tensors(path: Path) -> Any:
+    """What torch reads of a file without running code that it holds."""
+    try:
+        with library._legacy_safe_globals():
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as error:
+        # In our words: torch's advise to load it without the protection.
+        refused = "Unsupported" in str(error) or "GLOBAL" in str(error)
+        kind = "a pickle of other things, which could run code" if refused else _short(error)
+        raise ConfigError(_wrong_file(path, kind)) from error
+
+
+def _wrong_file(path: Path, got: str) -> str:
+    return f"speech.xtts.path: {path}: expected the file as XTTS v2 publishes it, got {got}; fetch it again"
+
+
+def _short(error: Exception, at_most: int = 150) -> str:
+    """The beginning of an error, in one line: torch lists every tensor that does not fit."""
+    words = " ".join((str(error) or type(error).__name__).split())
+    return words if len(words) <= at_most else f"{words[:at_most]} …"
+
+
+def _read_speakers(path: Path) -> dict[str, Any]:
+    """Latents and embedding by speaker."""
+    speakers = _read_tensors(path)
+    if not isinstance(speakers, dict) or not all(
+        isinstance(one, dict) and len(one) == 2 and all(map(torch.is_tensor, one.values()))
+        for one in speakers.values()
+    ):
+        raise ConfigError(_wrong_file(path, "no two tensors a speaker"))
+    return speakers
+
+
+def _check_vocabulary(path: Path) -> None:
+    try:
+        Tokenizer.from_file(str(path))
+    except Exception as error:  # the tokenizers library raises nothing narrower
+        raise ConfigError(_wrong_file(path, _short(error))) from error
+
+
+def _read_config(path: Path) -> XttsConfig:
+    config = XttsConfig()
+    try:
+        if json.loads(path.read_text(encoding="utf-8")).get("model") != "xtts":
+            raise ValueError("the config of another model")
+        config.load_json(str(path))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ConfigError(_wrong_file(path, _short(error))) from error
+    return config
 
 
 def checkpoint_files(path: str, revision: str | None) -> dict[str, Path]:
@@ -86,32 +143,40 @@ def open_engine(
     Raises
     ------
     ValueError
-        The licence is not accepted, or the checkpoint lacks the language or the speaker.
+        The licence is not accepted, the checkpoint lacks the language or the speaker, or one of its files
+        is another: what holds more than tensors is not read.
     """
     if not settings["accept_cpml"]:
         raise ConfigError(CPML)
     files = checkpoint_files(settings["path"], settings["revision"])
-    config = XttsConfig()
-    config.load_json(str(files["config.json"]))
+    require_unchanged(settings["path"], settings.get("digest", ""))
+    config = _read_config(files["config.json"])
+    _read_speakers(files["speakers_xtts.pth"])
+    _check_vocabulary(files["vocab.json"])
     if language.xtts not in config.languages:
         raise ValueError(
             f"speech.xtts.path: {settings['path']} speaks {', '.join(config.languages)}, "
-            f"not {language.xtts or 'an unnamed language'} ({language.name})"
+            f"not {language.xtts or 'an unnamed language'} ({language.name}); expected the language among "
+            "them, so speak it by another engine (speech.fallback)"
         )
     model = _Checkpoint(config)
-    model.load_checkpoint(
-        config,
-        checkpoint_path=str(files["model.pth"]),
-        vocab_path=str(files["vocab.json"]),
-        speaker_file_path=str(files["speakers_xtts.pth"]),
-        eval=True,
-    )
+    try:
+        model.load_checkpoint(
+            config,
+            checkpoint_path=str(files["model.pth"]),
+            vocab_path=str(files["vocab.json"]),
+            speaker_file_path=str(files["speakers_xtts.pth"]),
+            eval=True,
+        )
+    except RuntimeError as error:  # of load_state_dict
+        wrong = f"weights that do not fit config.json: {_short(error)}"
+        raise ConfigError(_wrong_file(files["model.pth"], wrong)) from error
     device = settings["device"]
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     elif device == "cuda" and not torch.cuda.is_available():
         raise ValueError(
-            "speech.xtts.device: got 'cuda', but torch sees no GPU; use 'auto' or 'cpu'"
+            "speech.xtts.device: expected a GPU for 'cuda', got none that torch sees; use 'auto' or 'cpu'"
         )
     settle_weights(model.hifigan_decoder.waveform_decoder)
     batch_size = settings.get("batch_size") or BATCH_SIZE
@@ -179,6 +244,7 @@ class XttsEngine:
         self._language = language.xtts
         self._seed = f"{seed} {language.code}"
         self.batch_size = batch_size
+        self._most_rows = batch_size  # parts that fit into memory, as far as is known
         latent, embedding = speakers[speaker].values()
         self._latent = latent.to(model.device)
         self._embedding = embedding.to(model.device)
@@ -210,7 +276,9 @@ class XttsEngine:
     def speak(self, requests: Sequence[Request]) -> Iterator[Take]:
         """Yield one take a request, in order, each as soon as it and those before it are spoken.
 
-        Requests are batched as they come: little is wasted if their lengths are similar.
+        Requests are batched as they come: little is wasted if their lengths are similar. The same
+        requests give the same samples to the bit, on the same device with the same ``batch_size``,
+        unless a batch does not fit into memory and is halved.
         """
         parts = [self.parts(request.text) for request in requests]
         rows = [(number, part) for number, texts in enumerate(parts) for part in range(len(texts))]
@@ -223,7 +291,11 @@ class XttsEngine:
 
         waves: dict[tuple[int, int], np.ndarray] = {}
         number = 0
-        for batch, spoken in run_batches(lengths, self.batch_size, self.batch_size, run):
+        at_a_time = min(self.batch_size, self._most_rows)
+        batches = run_batches(lengths, at_a_time, at_a_time, run)
+        for count, (batch, spoken) in enumerate(batches):
+            if not count and len(batch) < min(at_a_time, len(rows)):
+                self._most_rows = len(batch)  # it was halved: later calls need not try again
             waves |= {rows[row]: wave for row, wave in zip(batch, spoken, strict=True)}
             while number < len(requests):
                 keys = [(number, part) for part in range(len(parts[number]))]

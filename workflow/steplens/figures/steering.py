@@ -49,7 +49,8 @@ def draw(rates: pd.DataFrame, languages: Sequence[str]) -> Figure:
     -------
     Figure
         One row a task, one column a direction. Thick lines are means over the pairs that have a
-        rate, thin ones single pairs, steered.
+        rate, thin ones single pairs, steered. Bars at random neurons: each pair's lowest and highest
+        seed, averaged over pairs.
     """
     if rates.empty:
         return no_data(new_figure(5, 2), "no pair of languages with different scripts")
@@ -60,7 +61,7 @@ def draw(rates: pd.DataFrame, languages: Sequence[str]) -> Figure:
         for direction, axes in zip(directions, line, strict=True):
             part = rates[(rates["task"] == task) & (rates["direction"] == direction)]
             _pairs(axes, part[part["control"] == "steered"], languages)
-            _means(axes, part, "rate")
+            _means(axes, part, "rate", seeds="seed_low" in part)
             pairs = len(part[["source", "target"]].drop_duplicates())
             axes.set_title(f"{TASK_NAMES.get(task, task)}, {direction}, {pairs} pairs")
         line[0].set_ylabel("target-script rate (%)")
@@ -109,8 +110,10 @@ def _tasks(frame: pd.DataFrame) -> list[str]:
     return sorted(frame["task"].unique(), key=list(TASK_NAMES).index)
 
 
-def _means(axes: Axes, part: pd.DataFrame, value: str, dots: bool = False) -> None:
-    """One line a control: the mean over pairs at each step, in percent.
+def _means(
+    axes: Axes, part: pd.DataFrame, value: str, dots: bool = False, seeds: bool = False
+) -> None:
+    """One line a control: the mean over pairs at each step, in percent; bars: range over seeds.
 
     Controls stand a little apart at each step: where they are equal, all stay visible.
     """
@@ -125,6 +128,9 @@ def _means(axes: Axes, part: pd.DataFrame, value: str, dots: bool = False) -> No
                 rows["step"] + shift, 100 * rows[value], linestyle="none", marker=".", alpha=0.45,
                 color=colour, markersize=4, markeredgewidth=0,
             )  # fmt: skip
+        if seeds and (rows["n_seeds"] > 1).any():
+            ends = 100 * rows.groupby("step")[["seed_low", "seed_high"]].mean()
+            axes.vlines(ends.index + shift, *ends.to_numpy().T, color=colour, linewidth=1.4)
         mean = 100 * rows.groupby("step")[value].mean()
         axes.plot(
             mean.index + shift, mean, color=colour, marker=marker, linestyle=dash, markersize=5,

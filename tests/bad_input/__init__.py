@@ -1,0 +1,1 @@
+"""Bad input, one table a topic; ``tests/test_bad_input.py`` runs them all through one checker."""

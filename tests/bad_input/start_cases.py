@@ -1,0 +1,193 @@
+"""What a run finds on this machine when it starts: licence, disk, GPU, memory, another run."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+from collections import namedtuple
+from pathlib import Path
+
+import numpy as np
+import torch
+from conftest import ROOT
+from fleurs_files import LANGUAGES, line, write_split
+
+from bad_input.case import Case, World
+from steplens.batching import run_batches
+from steplens.config import ConfigError, parse_config
+from steplens.disk_space import DiskSpaceError, require_space
+from steplens.licences import check_licences
+from steplens.model_source import ModelSource
+from steplens.start_checks import (
+    check_start,
+    notes,
+    require_gpus,
+    require_sentences,
+    require_writable,
+)
+from steplens.xtts_files import check_xtts
+
+NOBODY = 65534
+Job = namedtuple("Job", "rule wildcards output")
+Rule = namedtuple("Rule", "name")
+Wildcards = namedtuple("Wildcards", "lang")
+DEMO = str(ROOT / "resources" / "demo" / "seamless-m4t-v2-demo")
+
+
+def config(**settings):
+    return lambda world: parse_config(settings)
+
+
+def no_gpu(**settings):
+    """A machine that shows no GPU."""
+
+    def prepare(world: World):
+        world.patch.setenv("CUDA_VISIBLE_DEVICES", "")
+        return parse_config(settings)
+
+    return prepare
+
+
+def read_only(world: World) -> Path:
+    """A folder in which this user may not write; the superuser, who may, becomes nobody."""
+    folder = world.folder / "results"
+    folder.mkdir(mode=0o555)
+    return folder / "demo"
+
+
+def as_nobody(folder: Path) -> None:
+    if os.geteuid():
+        require_writable(folder)
+        return
+    with contextlib.ExitStack() as stack:
+        # Where nobody may pass, which pytest's own folders do not allow.
+        open_folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        (open_folder / "results").mkdir()
+        (open_folder / "results").chmod(0o555)
+        open_folder.chmod(0o755)
+        stack.callback(os.seteuid, 0)
+        os.seteuid(NOBODY)
+        require_writable(open_folder / "results" / "demo")
+
+
+def a_file_in_its_place(world: World) -> Path:
+    (world.folder / "results").write_text("")
+    return world.folder / "results" / "demo"
+
+
+def planned(n_utterances: int):
+    """A run of 60 captures, the planned disk full of them, on a machine of some terabytes."""
+
+    def prepare(world: World):
+        settings = parse_config(
+            {
+                "model": {"path": "facebook/seamless-m4t-v2-large", "revision": "0" * 40},
+                "corpus": {"n_utterances": n_utterances},
+            }
+        )
+        jobs = [Job(Rule("capture"), Wildcards("deu"), [])] * 60
+        engines = dict.fromkeys(settings.languages, "espeak")
+        return settings, engines, jobs, world.folder / "results" / "paper", True
+
+    return prepare
+
+
+def few_sentences(world: World):
+    write_split(world.folder, LANGUAGES["deu"], "test", [line(1), line(2)])
+    settings = {
+        "corpus": {"path": str(world.folder), "n_utterances": 9},
+        "steering": {"n_utterances": 5},
+    }
+    return parse_config(settings)
+
+
+def unfit(error: Exception):
+    """One utterance that is larger than the memory."""
+
+    def prepare(world: World):
+        def run(rows: np.ndarray):
+            raise error
+
+        return run
+
+    return prepare
+
+
+def batches(run):
+    return list(run_batches([7, 9], 8, 8, run, names=[41, 42]))
+
+
+def host_memory(rows: np.ndarray):
+    torch.empty(10**15)
+
+
+def locked(world: World) -> tuple[Path, subprocess.Popen]:
+    """A folder in which another process is at work."""
+    code = (
+        f"import sys, time; sys.path.insert(0, {str(ROOT / 'workflow')!r}); from pathlib import Path; "
+        f"from steplens.run_lock import lock_run; lock_run(Path({str(world.folder / 'demo')!r})); "
+        "print('held', flush=True); time.sleep(600)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "held\n"
+    return world.folder / "demo", process
+
+
+def second_run(given: tuple[Path, subprocess.Popen]) -> None:
+    from steplens.run_lock import lock_run
+
+    folder, process = given
+    try:
+        lock_run(folder)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+WITH_XTTS = {"speech": {"engine": "xtts", "xtts": {"device": "cuda"}}}
+TOO_LARGE = ("expected a batch of one to fit into memory", "give the job more memory")
+
+CASES = [
+    Case("start: a licence that is not accepted", config(**WITH_XTTS),
+         lambda made: check_licences(made, {"speech_xtts"}), ConfigError, "speech.xtts.accept_cpml",
+         "https://coqui.ai/cpml", "expected true", "got false", "read and accept it"),
+    Case("start: no folder of XTTS", lambda world: str(world.folder), check_xtts, ConfigError,
+         "speech.xtts.path", "{folder}", "expected a folder with config.json", "has no config.json",
+         "a name owner/name"),
+    Case("start: a GPU for the model and none there", no_gpu(model={"device": "cuda"}),
+         lambda made: require_gpus(made, {"encode_text", "corpus"}), ConfigError, "model.device",
+         "on this machine", "expected a GPU for encode_text", "CUDA_VISIBLE_DEVICES is ''",
+         "say cpu or auto"),
+    Case("start: a GPU for XTTS and none there", no_gpu(**WITH_XTTS),
+         lambda made: require_gpus(made, {"speech_xtts", "corpus"}), ConfigError, "speech.xtts.device",
+         "on this machine", "expected a GPU for speech_xtts", "got none", "say cpu or auto"),
+    Case("in a job: a GPU and none there", lambda world: ModelSource(DEMO, None, "auto", "cuda"),
+         lambda source: source.torch_device, ValueError, "model.device", "torch",
+         "expected a GPU for 'cuda'", "got none", "use 'auto' or 'cpu'"),
+    Case("start: a read-only folder", read_only, as_nobody, ConfigError, "results", "/results/demo",
+         "expected a folder that results can be written to", "got Permission denied", "chmod u+w"),
+    Case("start: a file in the folder's place", a_file_in_its_place, require_writable, ConfigError,
+         "results", "{folder}/results/demo", "expected a folder that results can be written to",
+         "got Not a directory", "run in another folder"),
+    Case("start: a disk that will be full", planned(10_000_000), lambda given: check_start(*given),
+         DiskSpaceError, ("disk space", "the 60 jobs"), "{folder}/results/paper", "expected", "TB free for",
+         "free space there"),
+    Case("before a dump: a full disk", lambda world: world.folder,
+         lambda folder: require_space(folder / "a.zarr", 1e18, "the store of s2t deu"), DiskSpaceError,
+         ("disk space", "the store of s2t deu"), "{folder}/a.zarr", "expected 1000000.0 TB",
+         "got", "free space"),
+    Case("start: too few sentences", few_sentences, lambda made: require_sentences(made, ["deu"]),
+         ConfigError, "corpus.n_utterances", "deu in test", "expected at most 2", "got 9", "ask for fewer"),
+    Case("start: languages of one script", config(languages=["deu", "spa"], steering={"n_utterances": 5}),
+         lambda made: " ".join(notes(made)), None, "languages", "control rates and effect ratios",
+         "expected two scripts", "got deu, spa, all in Latin", "add a language"),
+    Case("start: another run in the folder", locked, second_run, ConfigError, "run", "{folder}/demo",
+         "expected no other run at work there", "got one by process", "wait for it"),
+    Case("in a job: CUDA out of memory", unfit(torch.OutOfMemoryError("tried to allocate 9 GiB")), batches,
+         MemoryError, "memory", "utterance 42", TOO_LARGE[0], ("got length 9", "9 GiB"), TOO_LARGE[1]),
+    Case("in a job: torch finds no memory on a CPU", lambda world: host_memory, batches, MemoryError,
+         "memory", "utterance 42", TOO_LARGE[0], "got length 9", TOO_LARGE[1]),
+    Case("in a job: numpy finds no memory", lambda world: lambda rows: np.empty(10**15), batches,
+         MemoryError, "memory", "utterance 42", TOO_LARGE[0], "got length 9", TOO_LARGE[1]),
+]  # fmt: skip

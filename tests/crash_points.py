@@ -1,0 +1,176 @@
+"""Runs a stage again and again in forks that die, or fail, at a chosen file operation.
+
+    python tests/crash_points.py <stage> <folder> [--points 12] [--seed 1]
+
+Of a stage all file operations within its folder are counted once (opening, renaming, removing, making a
+folder). Then forks run it on fresh copies of its inputs and stop at one of them:
+
+kill   the process ends there at once, as after a SIGKILL or a power cut of the process
+error  the operation raises "No space left on device"
+limit  files may not grow beyond a size: a write fails in the middle of a file
+
+After each, whatever looks whole must be whole, and running the stage again without a fault must give
+the bytes of an undisturbed run. Exit status 1, and a line for each violation, where it does not.
+"""
+
+import argparse
+import errno
+import importlib
+import os
+import random
+import resource
+import shutil
+import sys
+import traceback
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow" / "steplens"))
+
+EVENTS = {
+    "open",
+    "os.rename",
+    "os.remove",
+    "os.rmdir",
+    "os.mkdir",
+    "os.link",
+    "os.symlink",
+    "os.truncate",
+}
+_hook = {"folder": "", "count": 0, "at": None, "mode": "count"}
+
+
+def _watch(event, arguments):
+    if event not in EVENTS or _hook["mode"] == "off":
+        return
+    path = arguments[0]
+    if not isinstance(path, str | bytes | os.PathLike) or not os.fspath(path):
+        return
+    if event == "open" and not _writes(arguments):
+        return
+    if not os.path.abspath(os.fsdecode(path)).startswith(_hook["folder"]):
+        return
+    _hook["count"] += 1
+    if _hook["count"] == _hook["at"]:
+        if _hook["mode"] == "kill":
+            os._exit(137)
+        if _hook["mode"] == "error":
+            _hook["mode"] = "off"  # once: cleaning up may work again
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fsdecode(path))
+
+
+def _writes(arguments):
+    mode, flags = arguments[1], arguments[2]
+    return any(c in mode for c in "wax+") if isinstance(mode, str) else bool(flags & os.O_ACCMODE)
+
+
+def in_fork(work, folder, mode="count", at=None, limit=None):
+    """Exit status of ``work(folder)`` in a fork, and how many file operations it came to."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            os.close(read)
+            _hook.update(folder=str(folder), mode=mode, at=at, count=0)
+            sys.addaudithook(_watch)
+            if limit is not None:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+            status = int(work(folder) or 0)
+        except BaseException:
+            if mode == "count":
+                traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            _hook["mode"] = "off"
+            os.write(write, str(_hook["count"]).encode())
+            os._exit(status)
+    os.close(write)
+    _, status = os.waitpid(pid, 0)
+    count = os.read(read, 100)
+    os.close(read)
+    return os.waitstatus_to_exitcode(status), int(count or 0)
+
+
+def contents(folder, ignored=()):
+    """Bytes of every file by its path, apart from bookkeeping."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not any(one in path.parts for one in ignored)
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("stage")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--points", type=int, default=12)
+    parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "little"))
+    options = parser.parse_args()
+    import crash_stages
+    import warm_start
+
+    stage = crash_stages.STAGES[options.stage]
+    # Once, and nothing is computed before a fork.
+    if "encoding" in stage.imports:
+        warm_start._preload()
+    for module in stage.imports:
+        importlib.import_module(f"steplens.{module}")
+    folder = options.folder.resolve()
+    status, _ = in_fork(lambda where: stage.prepare(where), folder / "inputs")
+    assert status == 0, "the inputs could not be made"
+
+    def fresh(name):
+        where = folder / name
+        shutil.rmtree(where, ignore_errors=True)
+        shutil.copytree(folder / "inputs", where)
+        return where
+
+    whole = fresh("whole")
+    status, n_operations = in_fork(stage.run, whole)
+    assert status == 0, "the undisturbed run failed"
+    expected = contents(whole, stage.ignored)
+    generator = random.Random(options.seed)
+    print(f"{options.stage}: {n_operations} file operations, seed {options.seed}")
+    sizes = [len(one) for one in expected.values()]
+    points = [("kill", at, None) for at in _some(generator, n_operations, options.points)]
+    points += [("error", at, None) for at in _some(generator, n_operations, options.points)]
+    points += [
+        ("limit", None, generator.randrange(max(sizes))) for _ in range(max(1, options.points // 3))
+    ]
+    wrong = 0
+    for mode, at, limit in points:
+        name = f"{mode} at {at or limit}"
+        where = fresh("broken")
+        status, _ = in_fork(stage.run, where, mode, at, limit)
+        if status == 0 and mode != "limit" and contents(where, stage.ignored) != expected:
+            print(f"{name}: ended well with another result")
+            wrong += 1
+        # A second fault, somewhere: what was kept of the first run must not confuse the second.
+        in_fork(stage.run, where, "kill", generator.randint(1, n_operations))
+        status, _ = in_fork(stage.check, where)
+        if status != 0:
+            print(f"{name}: something looks whole and is not")
+            wrong += 1
+        status, _ = in_fork(stage.run, where)
+        found = contents(where, stage.ignored)
+        if status != 0 or found != expected:
+            different = sorted(
+                key for key in {*found, *expected} if found.get(key) != expected.get(key)
+            )
+            print(f"{name}: run again: status {status}, other than undisturbed: {different[:5]}")
+            wrong += 1
+    print(f"{options.stage}: {len(points)} faults, {wrong} violations")
+    return int(wrong > 0)
+
+
+def _some(generator, n, wanted):
+    """The first and the last operation, and others by chance."""
+    others = generator.sample(range(2, n), min(max(wanted - 2, 0), max(n - 2, 0))) if n > 2 else []
+    return sorted({1, n, *others})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

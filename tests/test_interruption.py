@@ -1,0 +1,32 @@
+"""A stage that is killed, fails or runs out of disk at any file operation loses and spoils nothing.
+
+Every stage runs in forks that stop at file operations chosen by chance (crash_points.py). The seed is
+printed; STEPLENS_CRASH_POINTS and STEPLENS_CRASH_SEED make more of them, or the same again.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+WITHOUT_MODEL = ("store", "rank", "speech")
+WITH_MODEL = ("encode", "decode", "capture", "steer")
+
+
+@pytest.mark.parametrize("stage", [*WITHOUT_MODEL, *WITH_MODEL])
+def test_faults_at_any_moment_leave_nothing_that_only_looks_whole(stage, checkpoint, tmp_path):
+    """And the next run ends with the bytes of an undisturbed one."""
+    (tmp_path / "checkpoint").symlink_to(checkpoint)
+    points = os.environ.get("STEPLENS_CRASH_POINTS", "8" if stage in WITHOUT_MODEL else "3")
+    command = [sys.executable, str(ROOT / "tests" / "crash_points.py"), stage, str(tmp_path)]
+    command += ["--points", points]
+    if "STEPLENS_CRASH_SEED" in os.environ:
+        command += ["--seed", os.environ["STEPLENS_CRASH_SEED"]]
+    result = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=Path(tmp_path)
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert ", 0 violations" in result.stdout

@@ -1,0 +1,478 @@
+"""What each kind of change redoes: the tables of docs/reruns.md, row by row, by dry runs on the demo.
+
+A row says which jobs run again, and the dry run has to say the same: no job more and none less.
+"""
+
+import json
+import os
+import random
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from finished_demo import copy_of_code, finished_demo, own_copy, planned, snakemake
+
+from steplens.hub import list_name
+from steplens.identities import checkpoint_identity, model_identity, pinned, voice_identity
+from steplens.takes import ask_for
+from steplens.xtts_files import FILES as FILES_OF_XTTS
+
+PAGE = ROOT / "docs" / "reruns.md"
+FLEURS = Path("resources") / "demo" / "fleurs"
+MODEL = Path("resources") / "demo" / "seamless-m4t-v2-demo"
+# Their jobs are counted in the tables: speech and whatever runs the model.
+COUNTED = {
+    "fetch_xtts", "corpus", "speech_espeak", "speech_xtts", "encode_speech", "encode_text", "decode",
+    "capture", "steer",
+}  # fmt: skip
+
+
+@dataclass
+class Change:
+    """A place to change: a finished run's folder, and the code it is asked about."""
+
+    run: Path
+    project: Path = ROOT
+    options: list[str] = field(default_factory=list)
+    scratch: Path = Path()
+
+    def jobs(self) -> dict[str, int]:
+        """What would run again."""
+        return planned(self.run, *self.options, project=self.project)
+
+    def own(self) -> Path:
+        """The run as a copy, whose files may be touched and deleted."""
+        if self.run.parent != self.scratch:
+            self.run = own_copy(self.run, self.scratch / "own")
+        return self.run
+
+    def code(self) -> Path:
+        """The code as a copy."""
+        if self.project is ROOT:
+            self.project = copy_of_code(self.scratch / "code")
+        return self.project
+
+    def module(self, name: str) -> Path:
+        """A module of that copy."""
+        return self.code() / "workflow" / "steplens" / f"{name}.py"
+
+
+def config(*settings: str) -> Callable[[Change], None]:
+    """Other settings."""
+    return lambda change: change.options.extend(["--config", *settings])
+
+
+def line(*modules: str) -> Callable[[Change], None]:
+    """One more line of code in some modules."""
+
+    def edit(change: Change) -> None:
+        for name in modules:
+            append(change.module(name), "\nADDED = 1\n")
+
+    return edit
+
+
+def append(path: Path, text: str) -> None:
+    path.write_text(path.read_text(encoding="utf-8") + text, encoding="utf-8")
+
+
+def replace(path: Path, old: str, new: str) -> None:
+    content = path.read_text(encoding="utf-8")
+    assert old in content, (path, old)
+    path.write_text(content.replace(old, new), encoding="utf-8")
+
+
+def pin(environment: str, name: str, parts: int) -> Callable[[Change], None]:
+    """A higher version: of three parts, 2 counts up the minor one and 3 the last."""
+
+    def edit(change: Change) -> None:
+        path = change.code() / "envs" / f"{environment}.yaml"
+        found = re.search(rf"- {name}==([\d.]+)\n", path.read_text(encoding="utf-8"))
+        numbers = [int(number) for number in found[1].split(".")]
+        numbers[parts - 1] += 1
+        replace(path, found[0], f"- {name}=={'.'.join(map(str, numbers))}\n")
+
+    return edit
+
+
+def all_of(*changes: Callable[[Change], None]) -> Callable[[Change], None]:
+    """Several changes that come to the same."""
+
+    def edit(change: Change) -> None:
+        for one in changes:
+            one(change)
+
+    return edit
+
+
+def comments(change: Change) -> None:
+    """Comments, docstrings and empty lines, in every module, script and rule."""
+    for path in (change.code() / "workflow").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        if text.startswith('"""'):
+            path.write_text(f'"""More words. {text[3:]}\n\n# a comment\n', encoding="utf-8")
+    for path in (change.code() / "workflow").rglob("*.smk"):
+        append(path, "\n# a comment\n")
+
+
+def resources_of_rules(change: Change) -> None:
+    replace(change.code() / "workflow" / "rules" / "encode.smk", "mem_mb=8000", "mem_mb=9000")
+
+
+def script(change: Change) -> None:
+    append(change.code() / "workflow" / "scripts" / "capture.py", "\nprint()\n")
+
+
+def template(change: Change) -> None:
+    append(change.module("x").parent / "templates" / "report.html.j2", "\n<p>x</p>\n")
+
+
+def row_of(code: str, column: str, value: str) -> Callable[[Change], None]:
+    """Another entry in a language's row of resources/languages.tsv."""
+
+    def edit(change: Change) -> None:
+        path = change.code() / "resources" / "languages.tsv"
+        lines = [one.split("\t") for one in path.read_text(encoding="utf-8").splitlines()]
+        (row,) = (one for one in lines if one[0] == code)
+        row[lines[0].index(column)] = value
+        path.write_text("".join("\t".join(one) + "\n" for one in lines), encoding="utf-8")
+
+    return edit
+
+
+def moved_sentences(change: Change) -> None:
+    shutil.copytree(change.run / FLEURS, change.scratch / "fleurs")
+    config(f"corpus={{path: {change.scratch / 'fleurs'}}}")(change)
+
+
+def changed_sentences(change: Change) -> None:
+    moved_sentences(change)
+    tsv = next((change.scratch / "fleurs" / "data").glob("de_*/test.tsv"))
+    tsv.write_bytes(tsv.read_bytes() + b"\n")
+
+
+def moved_checkpoint(change: Change) -> None:
+    shutil.copytree(change.run / MODEL, change.scratch / "model")
+    config(f"model={{path: {change.scratch / 'model'}}}")(change)
+
+
+def retrained_checkpoint(change: Change) -> None:
+    moved_checkpoint(change)
+    with next((change.scratch / "model").glob("*.safetensors")).open("r+b") as file:
+        file.seek(-4, os.SEEK_END)
+        file.write(b"abcd")
+
+
+def touched(change: Change) -> None:
+    """Every result, in random order."""
+    files = [path for path in change.own().glob("results/**/*") if path.is_file()]
+    random.Random(1).shuffle(files)
+    for place, path in enumerate(files):
+        os.utime(path, (2e9 + place, 2e9 + place))
+
+
+def checked_out(change: Change) -> None:
+    """All that git writes anew has the time of the checkout."""
+    change.own()
+    (change.run / "resources").unlink()
+    shutil.copytree(ROOT / "resources", change.run / "resources", copy_function=shutil.copyfile)
+    for path in [*change.code().rglob("*"), *change.run.glob("resources/**/*")]:
+        if path.is_file() and not path.is_symlink():
+            os.utime(path, (2e9, 2e9))
+
+
+def moved_project(change: Change) -> None:
+    change.own()
+    change.run = change.run.rename(change.scratch / "elsewhere")
+
+
+def without_bookkeeping(change: Change) -> None:
+    shutil.rmtree(change.own() / ".snakemake")
+
+
+def deleted(*patterns: str) -> Callable[[Change], None]:
+    def edit(change: Change) -> None:
+        for pattern in patterns:
+            found = list(change.own().glob(f"results/demo/{pattern}"))
+            assert found
+            for path in found:
+                path.unlink()
+
+    return edit
+
+
+# Of the table of settings.
+SETTINGS = {
+    "one of `languages` less": config("languages=[deu,spa,cmn,jpn]"),
+    "one of `steps` more": config("steps=[1,4,6,11]"),
+    "one of `steps` less": config("steps=[1,6]"),
+    "`seed`": config("seed=2"),
+    "`corpus.n_utterances`": config("corpus={n_utterances: 50}"),
+    "`corpus.splits`, `corpus.parallel_over`": config("corpus={parallel_over: [deu, fra]}"),
+    "`speech.engine`": config("speech={engine: xtts}"),
+    "`speech.espeak.words_per_minute`": config("speech={espeak: {words_per_minute: 200}}"),
+    "`speech.checks`, of the audio": config("speech={checks: {max_silent_share: 0.5}}"),
+    "`speech.checks.max_cer`, `leave_out_flagged`": config("speech={checks: {max_cer: 0.4}}"),
+    "`model.dtype`; `model.device` from `cpu` to `cuda` where `dtype` is `auto`": config(
+        "model={device: cuda}"
+    ),
+    "`store.dtype`": config("store={dtype: float32}"),
+    "`decoding.max_new_tokens`": config("decoding={max_new_tokens: 40}"),
+    "`ranking.include_step_invariant`": config("ranking={include_step_invariant: false}"),
+    "`comparison.k`": config("comparison={k: 300}"),
+    "`comparison.k_sweep`, `comparison.resamples`": config("comparison={k_sweep: [10, 20]}"),
+    "`steering.k`, `steering.n_utterances`, `steering.n_random`": config("steering={k: 100}"),
+    "`steering.n_random` and `steering.n_utterances` change places": config(
+        "steering={n_random: 30, n_utterances: 2}"
+    ),
+    "`steering.resamples`, `min_source_rate`, `degenerate_tokens`": config(
+        "steering={min_source_rate: 0.2}"
+    ),
+    "all of `batch_size`; settings of an engine or a fallback that speaks no language of the run; the "
+    "licence; `model.device` where `dtype` is given": config(
+        "batch_size={speech: 2, encode: 3, decode: 5, capture: 7, steer: 11}",
+        "speech={fallback: [xtts], xtts: {accept_cpml: true, speaker: Viktor Menelaos}}",
+        "model={dtype: float32, device: cuda}",
+    ),
+}
+# Of the table of files.
+FILES = {
+    "the checkpoint: other weights, or another revision": retrained_checkpoint,
+    "the checkpoint in another folder": moved_checkpoint,
+    "FLEURS: other sentences of one language": changed_sentences,
+    "FLEURS in another folder": moved_sentences,
+    "all results touched, in any order": touched,
+    "a checkout: all of the project's files are new": checked_out,
+    "the project's folder moved": moved_project,
+    "the results without `.snakemake`, with their times": without_bookkeeping,
+    "results deleted that others were made of": deleted("comparison/steps/*/overlap.csv"),
+    "a table or a figure deleted": deleted("figures/figure4.svg"),
+    "a row of `resources/languages.tsv` of another language": row_of("ita", "espeak", "en"),
+    "what eSpeak NG calls a language of the run": row_of("deu", "espeak", "nl"),
+}
+# Of the table of code and libraries.
+CODE = {
+    "comments, docstrings, layout, anywhere": comments,
+    "what rules ask for: memory, time, threads": resources_of_rules,
+    "messages: progress, logs, start-up, the warm process, GPU locks": line(
+        "progress", "job", "warm_start", "devices", "hub"
+    ),
+    "a speech engine that speaks no language of the run": line("engines.xtts".replace(".", "/")),
+    "`corpus.py`": line("corpus"),
+    "`speech.py`": line("speech"),
+    "`encoding.py`": line("encoding"),
+    "`decoding.py`": line("decoding"),
+    "`capture.py`, or its script": script,
+    "`intervention.py`": line("intervention"),
+    "`rankings.py`, `sorting.py`": line("sorting"),
+    "`figures/style.py`": line("figures/style"),
+    "the report's template": template,
+    "torch or transformers: a minor version": pin("torch", "torch", 2),
+    "torchaudio: a minor version": pin("torch", "torchaudio", 2),
+    "espeakng-loader or SciPy: a minor version": pin("analysis", "espeakng-loader", 2),
+    "any patch release; pandas, zarr, matplotlib, Snakemake …: any version": all_of(
+        pin("torch", "torch", 3), pin("analysis", "matplotlib", 2), pin("torch", "zarr", 2),
+        pin("analysis", "pandas", 1), pin("analysis", "espeakng-loader", 3),
+        pin("xtts", "torch", 2),
+    ),
+}  # fmt: skip
+# Of the table of a run with XTTS and a model from the hub.
+COMMITS = {"A": "a" * 40, "B": "b" * 40}
+
+
+def hub(revision: str) -> str:
+    return f"model={{path: facebook/model, revision: {COMMITS[revision]}}}"
+
+
+def xtts(**settings: object) -> str:
+    """``speech`` with settings of XTTS, laid over those that the run was made with."""
+    section = {"path": "xtts", "revision": None, "speaker": "Ana Florence", "accept_cpml": True,
+               "device": "cpu"} | settings  # fmt: skip
+    return f"speech={{engine: xtts, xtts: {json.dumps(section)}}}"
+
+
+def moved_xtts(change: Change) -> None:
+    shutil.copytree(change.run / "xtts", change.scratch / "xtts")
+    change.options[1] = xtts(path=str(change.scratch / "xtts"))
+
+
+def other_xtts(change: Change) -> None:
+    moved_xtts(change)
+    (change.scratch / "xtts" / "model.pth").write_text("others")
+
+
+def set_to(number: int, setting: str) -> Callable[[Change], None]:
+    """In place of what the run was made with: 1 is speech, 2 the model."""
+
+    def edit(change: Change) -> None:
+        change.options[number] = setting
+
+    return edit
+
+
+def asked_of(engine: str) -> Callable[[Change], None]:
+    """Takes that ``snakemake resynthesise`` asked for."""
+
+    def edit(change: Change) -> None:
+        ask_for(change.own() / "results/demo/speech/deu/first_attempts.json", engine, {7: 1})
+
+    return edit
+
+
+def checks(change: Change) -> None:
+    change.options[1] = change.options[1][:-1] + ", checks: {max_silent_share: 0.5}}"
+
+
+XTTS = {
+    "`speech.xtts.speaker`": set_to(1, xtts(speaker="Viktor Menelaos")),
+    "the checkpoint of XTTS: other content": other_xtts,
+    "the checkpoint of XTTS in another folder; `speech.xtts.device`; `batch_size.speech`; settings of "
+    "another engine": all_of(
+        moved_xtts,
+        lambda change: change.options.append("batch_size={speech: 2}"),
+        lambda change: set_to(
+            1, change.options[1].replace('"cpu"', '"cuda"')[:-1] + ", espeak: {words_per_minute: 99}}"
+        )(change),
+    ),
+    "limits of `speech.checks`": checks,
+    "`snakemake resynthesise`, of one language's takes": asked_of("xtts"),
+    "takes that were asked of another engine": asked_of("recorded"),
+    "`model.revision`": set_to(2, hub("B")),
+    "`engines/xtts.py`, `engines/xtts_batch.py`": line("engines/xtts_batch"),
+    "coqui-tts: a minor version": pin("xtts", "coqui-tts", 2),
+    "coqui-tts: a patch release": pin("xtts", "coqui-tts", 3),
+}  # fmt: skip
+
+
+def rows(heading: str) -> dict[str, tuple[str, str]]:
+    """The table under a heading of the page: the change to the cells of jobs and of other rules."""
+    section = PAGE.read_text(encoding="utf-8").split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    lines = [one.strip("|").split(" | ") for one in section.splitlines() if one.startswith("| ")]
+    return {change.strip(): (jobs, others) for change, jobs, others, _ in lines[1:]}
+
+
+def names(cell: str) -> set[str]:
+    """The rules that a cell names."""
+    text = PAGE.read_text(encoding="utf-8")
+    every = set(
+        re.findall(r"`(\w+)`", re.search(r"names the rest, of (.*?);", text, flags=re.S)[1])
+    )
+    found = set(re.findall(r"`(\w+)`", cell))
+    return every - found if cell.startswith("all") else found
+
+
+def assert_row(cells: tuple[str, str], jobs: dict[str, int]) -> None:
+    """What is planned is what the row says."""
+    expected = {rule: int(n) for rule, n in re.findall(r"`(\w+)` (\d+)", cells[0])}
+    assert {rule: n for rule, n in jobs.items() if rule in COUNTED} == expected
+    assert set(jobs) - COUNTED == names(cells[1])
+
+
+TABLES = {"Settings": SETTINGS, "Files and folders": FILES, "Code and libraries": CODE}
+ROWS = [(heading, row) for heading, table in TABLES.items() for row in table]
+
+
+@pytest.mark.parametrize("heading", [*TABLES, "With XTTS and a model from the hub"])
+def test_the_page_has_the_rows_that_are_tested(heading):
+    assert list(rows(heading)) == list(
+        (TABLES | {"With XTTS and a model from the hub": XTTS})[heading]
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    return finished_demo(tmp_path_factory.mktemp("finished"))
+
+
+@pytest.mark.demo
+def test_the_page_names_every_rule(finished):
+    """In a list that a row may call all; and a finished run has nothing to do."""
+    assert planned(finished) == {}
+    every = set(planned(finished, "--forceall"))
+    assert every - COUNTED == names("all")
+
+
+@pytest.mark.demo
+@pytest.mark.parametrize(("heading", "row"), ROWS, ids=[row for _, row in ROWS])
+def test_a_change_redoes_what_the_page_says_and_no_more(finished, tmp_path, heading, row):
+    change = Change(finished, scratch=tmp_path)
+    TABLES[heading][row](change)
+    assert_row(rows(heading)[row], change.jobs())
+
+
+@pytest.mark.demo
+def test_a_language_more_computes_its_own_and_the_statistics(finished, tmp_path):
+    """French joins four others. And once all is touched, nothing is to be done."""
+    change = Change(finished, scratch=tmp_path)
+    four = ("--config", "languages=[deu,spa,cmn,jpn]")
+    touched = snakemake(change.own(), "--touch", "--quiet", "all", *four)
+    assert touched.returncode == 0, touched.stderr
+    assert planned(change.run, *four) == {}
+    for path in change.run.glob("results/demo/*/**/fra*"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert_row(rows("A language more")["a language joins `languages`"], change.jobs())
+
+
+@pytest.fixture(scope="module")
+def spoken(finished, tmp_path_factory) -> Change:
+    """The demo's files as if XTTS had spoken and a model from the hub encoded them."""
+    run = own_copy(finished, tmp_path_factory.mktemp("xtts") / "run")
+    (run / "xtts").mkdir()
+    for name in FILES_OF_XTTS:
+        (run / "xtts" / name).write_text("some")
+    (run / "resources").unlink()
+    (run / "resources" / "fetched" / "models").mkdir(parents=True)
+    for path in (ROOT / "resources").iterdir():
+        if path.name != "fetched":
+            (run / "resources" / path.name).symlink_to(path)
+    for commit in COMMITS.values():
+        (run / "resources" / "fetched" / "models" / list_name("facebook/model", commit)).touch()
+    options = ["--config", xtts(), hub("A")]
+    targets = [f"results/demo/encoder/speech/{lang}.zarr/zarr.json" for lang in ("deu", "cmn")]
+    made = snakemake(run, *targets, "--touch", "--quiet", "all", *options)
+    assert made.returncode == 0, made.stderr
+    return Change(run, options=[*options, "--", *targets])
+
+
+@pytest.mark.demo
+@pytest.mark.parametrize("row", XTTS)
+def test_with_xtts_a_change_redoes_what_the_page_says(spoken, tmp_path, row):
+    start = spoken.options.index("--")
+    change = Change(spoken.run, options=spoken.options[:start], scratch=tmp_path)
+    XTTS[row](change)
+    change.options += spoken.options[start:]
+    assert_row(rows("With XTTS and a model from the hub")[row], change.jobs())
+
+
+def test_dtype_is_known_where_the_device_is():
+    """cuda and cuda:1 are one; of "auto" on "auto" nothing is known before a job runs."""
+    one = {"path": "p", "revision": None}
+    identities = {
+        (dtype, device): model_identity(one | {"dtype": dtype, "device": device}, "12")["dtype"]
+        for dtype in ("auto", "float32")
+        for device in ("auto", "cpu", "cuda", "cuda:1")
+    }
+    assert identities["auto", "cpu"] == identities["float32", "cuda"] == "float32"
+    assert identities["auto", "cuda"] == identities["auto", "cuda:1"] == "float16"
+    assert identities["auto", "auto"] == "auto"
+
+
+def test_a_checkpoint_is_its_content_or_name_and_revision():
+    assert checkpoint_identity("a", None, "12") == checkpoint_identity("b", "c" * 40, "12") == "12"
+    assert checkpoint_identity("a/b", "c", "") == "a/b@c"
+    section = {"path": "a/b", "revision": "c", "speaker": "A", "device": "cpu", "accept_cpml": True}
+    assert voice_identity(section, "") == {"path": "a/b", "revision": "c", "speaker": "A"}
+    assert voice_identity(section, "12") == {"digest": "12", "speaker": "A"}
+
+
+def test_pins_are_those_of_the_environment():
+    torch = pinned(ROOT / "envs" / "torch.yaml", "torch", "transformers")
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    for name, version in torch.items():
+        assert any(one.startswith(f"{name}=={version}.") for one in lines)
+    with pytest.raises(ValueError, match=r"torch.yaml: expected a pin of coqui-tts"):
+        pinned(ROOT / "envs" / "torch.yaml", "coqui-tts")

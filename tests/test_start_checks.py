@@ -1,0 +1,148 @@
+"""What is looked at when a run starts: bytes against free space, and who is asked for a GPU."""
+
+import shutil
+from collections import namedtuple
+
+import pytest
+from conftest import ROOT
+from fleurs_files import LANGUAGES, line, write_split
+from test_workflow import snakemake
+
+from steplens import disk_space, start_checks
+from steplens.config import parse_config
+from steplens.disk_space import MARGIN_BYTES, DiskSpaceError, in_words, require_space
+from steplens.planning import Sentences, disk_bytes, published_model
+from steplens.start_checks import check_start, notes, require_gpus, require_neurons, run_bytes
+
+Usage = namedtuple("Usage", "total used free")
+Job = namedtuple("Job", "rule wildcards output")
+Rule = namedtuple("Rule", "name")
+PAPER = {
+    "model": {"path": "facebook/seamless-m4t-v2-large", "revision": "0" * 40},
+    "corpus": {"n_utterances": 1000},
+    "speech": {"engine": "recorded", "other_engine": "espeak"},
+}
+
+
+@pytest.fixture
+def free(monkeypatch):
+    """Says how many bytes are free."""
+
+    def say(n_bytes):
+        monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda _: Usage(0, 0, n_bytes))
+
+    return say
+
+
+def test_a_byte_too_few_is_refused(free, tmp_path):
+    """With the margin that is left to others; the folder need not be there."""
+    free(5 * 10**9 + MARGIN_BYTES)
+    require_space(tmp_path / "a" / "b.zarr", 5 * 10**9, "the store")
+    with pytest.raises(
+        DiskSpaceError, match=r"expected 5\.3 GB free for the store, got 5\.3 GB on"
+    ):
+        require_space(tmp_path / "a" / "b.zarr", 5 * 10**9 + 1, "the store")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bytes_are_said_as_people_say_them():
+    assert [in_words(n) for n in (5e3, 2.5e6, 1e9, 3.21e12)] == [
+        "5 kB", "2.5 MB", "1.0 GB", "3.2 TB",
+    ]  # fmt: skip
+
+
+def paper():
+    config = parse_config(PAPER)
+    engines = dict.fromkeys(config.languages, "recorded")
+    return config, published_model("seamless-m4t-v2-large"), engines
+
+
+WHOLE = {
+    "speech_recorded": 5, "encode_speech": 5, "encode_text": 5, "capture": 60, "rank_encoder": 2,
+    "rank_decoder": 12, "other_speech_espeak": 5, "other_encode_speech": 5, "other_capture": 30,
+    "other_rank_encoder": 1, "other_rank_decoder": 6, "corpus": 5, "decode": 20, "report": 1,
+}  # fmt: skip
+
+
+def test_a_whole_run_is_as_large_as_the_plan_says():
+    """Every rule counts as often as it runs; stores after the codec, audio as it is."""
+    config, model, engines = paper()
+    sentences = {
+        language: Sentences.of_length(config, engine, 130.0) for language, engine in engines.items()
+    }
+    planned = disk_bytes(config, model, sentences, engines, "float32")
+    audio = sum(n for rule, n in planned.items() if "speech_" in rule and "encode" not in rule)
+    stores = sum(planned.values()) - audio
+    assert set(planned) <= set(WHOLE)
+    found = run_bytes(config, model, engines, WHOLE)
+    assert found == pytest.approx(audio + 0.86 * stores)
+    for rule in planned:
+        one = run_bytes(config, model, engines, {rule: 1})
+        assert one > 0
+        assert run_bytes(config, model, engines, {rule: WHOLE[rule]}) == pytest.approx(
+            one * WHOLE[rule]
+        )
+    assert run_bytes(config, model, engines, {}) == 0
+
+
+def test_what_is_made_anew_frees_what_was_there(free, tmp_path, monkeypatch):
+    """A disk that just holds the run can hold it again."""
+    config, model, engines = paper()
+    store = tmp_path / "results" / "decoder" / "s2t" / "deu" / "step-01.zarr"
+    store.mkdir(parents=True)
+    with (store / "c.0.0").open("wb") as file:
+        file.truncate(2 * 10**9)
+    (store / "zarr.json").write_text("{}")
+    needed = run_bytes(config, model, engines, {"capture": 1})
+    assert 0.8e9 < needed < 2e9
+    free(MARGIN_BYTES)
+    job = Job(Rule("capture"), None, [str(store / "zarr.json")])
+    monkeypatch.setattr(start_checks, "find_model", lambda *_: model)
+    assert check_start(config, engines, [job], tmp_path / "results", True) == []
+    shutil.rmtree(store)
+    with pytest.raises(DiskSpaceError, match="the 1 jobs of this run"):
+        check_start(config, engines, [job], tmp_path / "results", True)
+
+
+@pytest.mark.parametrize("rules", [{"corpus", "rank_decoder", "report"}, {"speech_espeak"}])
+def test_no_gpu_is_asked_for_where_none_is_used(monkeypatch, rules):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    require_gpus(parse_config({"model": {"device": "cuda"}}), rules)
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu"])
+def test_no_gpu_is_asked_for_where_a_cpu_will_do(monkeypatch, device):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    require_gpus(parse_config({"model": {"device": device}}), {"encode_text", "other_capture"})
+
+
+def test_a_k_that_nothing_uses_may_be_any():
+    """A run up to the rankings."""
+    config, model, _ = paper()
+    config = parse_config(PAPER | {"comparison": {"k": 10**6}, "steering": {"k": 10**6}})
+    require_neurons(config, model, {"capture", "rank_decoder"})
+
+
+def test_two_scripts_and_greedy_decoding_need_no_word():
+    assert notes(parse_config({})) == []
+
+
+def test_snakemake_says_it_in_one_line_and_runs_nothing(tmp_path):
+    """Before any job, with nothing left behind: here of a corpus that a job would refuse later."""
+    lines = [line(n) for n in range(1, 9)]
+    for code in ("deu", "fra", "eng"):
+        write_split(tmp_path / "fleurs", LANGUAGES[code], "test", lines)
+    write_split(tmp_path / "fleurs", LANGUAGES["fra"], "test", [*lines, "9\tcut off"])
+    for name in ("config", "resources"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    result = snakemake(
+        tmp_path, "--config", "languages=[deu,fra]", "steering={n_utterances: 4}",
+        f"corpus={{path: {tmp_path / 'fleurs'}, n_utterances: 4}}",
+    )  # fmt: skip
+    text = result.stdout + result.stderr
+    assert result.returncode != 0
+    assert "Traceback" not in text
+    (told,) = [one for one in text.splitlines() if "expected 7 fields" in one]
+    assert "fr_fr/test.tsv:9: expected 7 fields separated by tabs, got 2" in told
+    assert "fetch the file again" in told
+    assert not list((tmp_path / "results").rglob("*.parquet"))

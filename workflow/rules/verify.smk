@@ -1,0 +1,30 @@
+# In: the configuration, and what lies in results/. Out: nothing but text: what is damaged, lost or not
+# what this configuration would have made. Nothing is changed, and nothing is run again by it.
+
+
+localrules:
+    verify,
+
+
+rule verify:
+    """Read every store, table and audio file of the run and say what is wrong (docs/integrity.md)."""
+    message:
+        "verify: reading everything in {RESULTS}"
+    log:
+        ".snakemake/log/verify.log",
+    conda:
+        ENVS / "analysis.yaml"
+    threads: workflow.cores or 1
+    params:
+        results=str(RESULTS),
+        languages=LANGUAGES,
+        tasks=list(TASKS),
+        steps=STEPS,
+        made_by={
+            name: {"model": dict(MODEL), "code": getattr(rules, name).params.code}
+            for name in ("encode_speech", "encode_text", "decode", "capture")
+        },
+        dtype=CONFIG.store.dtype,
+        n_utterances=CONFIG.corpus.n_utterances,
+    script:
+        "../scripts/verify.py"

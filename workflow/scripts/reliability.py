@@ -1,0 +1,30 @@
+"""Split-half stability and the null of shuffled labels at one step."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from steplens.job import run_stage
+
+params = snakemake.params
+run_stage(
+    snakemake,
+    "reliability:reliability",
+    ranking_speech=Path(snakemake.input.ranking_speech),
+    ranking_text=Path(snakemake.input.ranking_text),
+    stores_speech=dict(
+        zip(params.languages, map(Path, snakemake.input.stores_speech), strict=True)
+    ),
+    stores_text=dict(zip(params.languages, map(Path, snakemake.input.stores_text), strict=True)),
+    step=int(snakemake.wildcards.tt),
+    k=params.k,
+    include_step_invariant=params.include_step_invariant,
+    n_splits=params.n_splits,
+    n_shuffles=params.n_shuffles,
+    seed=params.seed,
+    threads=snakemake.threads,
+    tables={name: Path(path) for name, path in snakemake.output.items()},
+    left_out=Path(snakemake.input.left_out),
+    tasks=("s2t", "t2t"),
+)

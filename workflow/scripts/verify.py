@@ -1,0 +1,22 @@
+"""Reads all results of a run and says what is wrong."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from steplens.job import run_stage
+
+params = snakemake.params
+run_stage(
+    snakemake,
+    "verifying:print_verification",
+    results=Path(params.results),
+    languages=params.languages,
+    tasks=params.tasks,
+    steps=params.steps,
+    made_by=params.made_by,
+    dtype=params.dtype,
+    n_utterances=params.n_utterances,
+    threads=snakemake.threads,
+)

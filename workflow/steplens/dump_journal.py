@@ -1,0 +1,72 @@
+"""Which windows of a dump are whole, so that a job that runs again keeps them.
+
+``dump.json`` lies in the folder of a store. It names what determines the store's content (code,
+configuration and inputs, as one key) and holds the digest of every row that is on disk. It is replaced
+after each window, atomically; of a dump with another key nothing is kept. It stays when the store is
+committed: Snakemake removes the commit mark of what it runs again, for example because an input was made
+anew with the same content, and then nothing has to be computed.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+NAME = "dump.json"
+
+
+def dump_key(depends_on: Mapping[str, Any]) -> str:
+    """Digest of all that a dump's content depends on; of what JSON can hold."""
+    return hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
+
+
+def write_journal(
+    folder: Path, key: str, row_digests: np.ndarray, n_positions: np.ndarray | None
+) -> None:
+    """Note that these rows, the first of the store, are on disk.
+
+    Parameters
+    ----------
+    folder : path
+    key : str
+        As ``dump_key`` gives it.
+    row_digests : (n, 32) uint8 array
+    n_positions : (n,) int array or None
+        Encoder states of each row; None where the store has none.
+    """
+    content = {
+        "key": key,
+        "row_digests": [digest.tobytes().hex() for digest in row_digests],
+        "n_positions": None if n_positions is None else n_positions.tolist(),
+    }
+    partial = folder / f".{NAME}.partial"
+    with partial.open("w", encoding="utf-8") as file:
+        json.dump(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, folder / NAME)
+
+
+def read_journal(folder: Path, key: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """Digests and positions of the rows that a dump under this key left on disk; none where it left none.
+
+    Returns
+    -------
+    row_digests : (n, 32) uint8 array
+    n_positions : (n,) int32 array or None
+    """
+    none = np.zeros((0, 32), dtype=np.uint8), None
+    try:
+        content = json.loads((folder / NAME).read_bytes())
+        if content["key"] != key:
+            return none
+        digests = [np.frombuffer(bytes.fromhex(one), np.uint8) for one in content["row_digests"]]
+        n_positions = content["n_positions"]
+        positions = None if n_positions is None else np.array(n_positions, dtype=np.int32)
+        return np.reshape(digests, (-1, 32)).astype(np.uint8), positions
+    except (OSError, ValueError, KeyError, TypeError):
+        return none

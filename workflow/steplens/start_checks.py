@@ -1,0 +1,237 @@
+"""What is looked at once, when a run starts and before its first job: leave, room, and a GPU.
+
+Not at a dry run or a plan: only what is about to be used must be there. Snakemake's jobs are taken as they
+are, so that nothing is planned a second time; neither torch nor a network is needed.
+"""
+
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from .checkpoint import search_notes
+from .config import Config
+from .corpus import choose_sentences
+from .devices import visible_devices
+from .disk_space import nearest_existing, require_space
+from .errors import ConfigError
+from .hub import is_hub_name
+from .languages import load_languages
+from .licences import check_licences
+from .plan_inputs import bytes_on_disk, find_model
+from .planning import (
+    GPU_RULES,
+    LETTERS_A_SENTENCE,
+    OTHER,
+    Model,
+    Sentences,
+    disk_bytes,
+    parts_of,
+    ranked_neurons,
+)  # fmt: skip
+
+# Stores as they come out of the codec, against the bytes that go in (docs/stores.md).
+_COMPRESSED = 0.86
+_COMPARING = frozenset({"compare_step", "locate", "compare_sources", "compare_sources_encoder"})
+
+
+def check_start(
+    config: Config,
+    engine_of: Mapping[str, str],
+    jobs: Collection[Any],
+    results: Path,
+    on_this_machine: bool,
+) -> list[str]:
+    """Raise for a run that would fail later for want of something known now.
+
+    Parameters
+    ----------
+    config : Config
+    engine_of : mapping of language to speech engine
+    jobs : collection of Snakemake's jobs
+        Those that are to run: ``workflow.dag.needrun_jobs()``.
+    results : path
+        ``results/<run>``.
+    on_this_machine : bool
+        Whether the jobs run here, and not on the nodes of a cluster.
+
+    Returns
+    -------
+    list of str
+        What is no error and yet to be known, a line each.
+
+    Raises
+    ------
+    ConfigError
+        A licence is not accepted, a folder cannot be written to, there is no GPU, a language has too few
+        sentences or those of another, or the model has fewer neurons than are asked for.
+    DiskSpaceError
+        The results would not fit.
+    """
+    rules = {job.rule.name for job in jobs}
+    check_licences(config, rules)
+    require_writable(results)
+    if on_this_machine:
+        require_gpus(config, rules)
+    require_sentences(config, [job.wildcards.lang for job in jobs if job.rule.name == "corpus"])
+    try:
+        model = find_model(config.model.path, config.model.revision)
+    except ConfigError:  # nothing is known of it before it is fetched
+        return notes(config)
+    require_neurons(config, model, rules)
+    # What a job makes anew frees what it made before.
+    freed = bytes_on_disk({_data_of(Path(one)) for job in jobs for one in job.output})
+    to_come = run_bytes(config, model, engine_of, Counter(job.rule.name for job in jobs))
+    require_space(results, max(0, to_come - freed), f"the {len(jobs)} jobs of this run")
+    return notes(config)
+
+
+def require_writable(folder: Path) -> None:
+    """Raise ConfigError if nothing can be written into a folder, or it cannot be made."""
+    there = nearest_existing(folder)
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"{folder}: expected a folder that results can be written to, got {os.strerror(error.errno)} in "
+            f"{there}; give yourself leave to write there (chmod u+w), or run in another folder "
+            "(snakemake --directory)"
+        ) from error
+
+
+def require_gpus(config: Config, rules: Iterable[str]) -> None:
+    """Raise ConfigError if one of these rules is to run on a GPU and this machine shows none."""
+    wanted = [rule for rule in rules if rule.removeprefix(OTHER) in GPU_RULES]
+    asking = {
+        "model.device": config.model.device == "cuda" and any("xtts" not in one for one in wanted),
+        "speech.xtts.device": config.speech.xtts.device == "cuda"
+        and any("xtts" in one for one in wanted),
+    }
+    for key, asks in asking.items():
+        if asks and not visible_devices():
+            hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
+            why = (
+                "nvidia-smi lists none" if hidden is None else f"CUDA_VISIBLE_DEVICES is {hidden!r}"
+            )
+            raise ConfigError(
+                f"{key}: expected a GPU for {min(wanted)}, got none on this machine ({why}); check the "
+                "driver, or say cpu or auto"
+            )
+
+
+def require_sentences(config: Config, languages: Iterable[str]) -> None:
+    """Raise ConfigError for languages whose sentences cannot be chosen; of a name on the hub nothing."""
+    if is_hub_name(config.corpus.path):
+        return
+    known = load_languages()
+    for code in languages:
+        try:
+            choose_sentences(
+                Path(config.corpus.path),
+                known[code],
+                config.corpus.splits,
+                config.corpus.n_utterances,
+                config.seed,
+                [known[one] for one in config.corpus.parallel_over],
+            )
+        except (ValueError, OSError) as error:
+            raise ConfigError(str(error)) from error
+
+
+def require_neurons(config: Config, model: Model, rules: Iterable[str]) -> None:
+    """Raise ConfigError where more neurons are to be chosen than there are.
+
+    Parameters
+    ----------
+    config : Config
+    model : Model
+    rules : iterable of str
+        Those that are to run: a k that nothing uses may be any.
+    """
+    rules = set(rules)
+    n_neurons = ranked_neurons(config, model)
+    asked = []
+    if rules & _COMPARING:
+        asked += [("comparison.k", config.comparison.k, n_neurons)]
+        asked += [("comparison.k_sweep", max(config.comparison.k_sweep), n_neurons)]
+    if "steer" in rules:
+        asked += [("steering.k", config.steering.k, n_neurons // 2)]
+    for key, k, most in asked:
+        if k > most:
+            half = ", half of them, since top and bottom k are replaced" * (most < n_neurons)
+            raise ConfigError(
+                f"{key}: expected at most {most} (the decoder of {config.model.path} has {n_neurons} neurons "
+                f"that are ranked{half}), got {k}; ask for fewer"
+            )
+
+
+def notes(config: Config) -> list[str]:
+    """What a run does not heed or cannot show, in words."""
+    known = load_languages()
+    scripts = {known[code].script for code in config.languages}
+    found = search_notes(config.model.path)
+    if len(scripts) == 1:
+        found.append(
+            f"languages: expected two scripts for control rates and effect ratios (D10, D11), got "
+            f"{', '.join(config.languages)}, all in {min(scripts)}: those tables will be empty; add a "
+            "language of another script, or read the language probabilities instead"
+        )
+    return found
+
+
+def run_bytes(
+    config: Config, model: Model, engine_of: Mapping[str, str], jobs: Mapping[str, int]
+) -> float:
+    """Bytes that these jobs write into the results, after compression; small tables left out.
+
+    Parameters
+    ----------
+    config : Config
+    model : Model
+    engine_of : mapping of language to speech engine
+    jobs : mapping of rule to int
+        How many of each are to run.
+    """
+    # Of the sentences only their number matters much: it is the stores that are large.
+    sentences = {
+        language: Sentences.of_length(config, engine, LETTERS_A_SENTENCE)
+        for language, engine in engine_of.items()
+    }
+    compute_dtype = "float16" if config.model.dtype == "float16" else "float32"
+    n_bytes = disk_bytes(config, model, sentences, engine_of, compute_dtype)
+    whole = _jobs_of_a_whole_run(config, engine_of, sentences)
+    return sum(
+        _share(rule) * total * min(1.0, jobs.get(rule, 0) / whole[rule])
+        for rule, total in n_bytes.items()
+    )
+
+
+def _share(rule: str) -> float:
+    return 1.0 if rule.removeprefix(OTHER).startswith("speech_") else _COMPRESSED
+
+
+def _jobs_of_a_whole_run(
+    config: Config, engine_of: Mapping[str, str], sentences: Mapping[str, Sentences]
+) -> dict[str, int]:
+    """Jobs of every rule that ``disk_bytes`` counts, with nothing done yet."""
+    whole: dict[str, int] = {}
+    for part in parts_of(config, sentences, engine_of):
+        conditions = len(part.tasks) * len(config.steps)
+        spoken = Counter(f"{part.prefix}speech_{engine}" for engine, _ in part.spoken.values())
+        whole |= spoken
+        whole |= {f"{part.prefix}encode_{one}": len(part.spoken) for one in part.modalities}
+        whole[f"{part.prefix}capture"] = conditions * len(part.spoken)
+        whole[f"{part.prefix}rank_encoder"] = len(part.modalities)
+        whole[f"{part.prefix}rank_decoder"] = conditions
+    return whole
+
+
+def _data_of(output: Path) -> Path:
+    """What stands behind an output: the whole of a store, or the audio that a table lists."""
+    if output.name == "zarr.json":
+        return output.parent
+    beside = output.with_suffix("")
+    return beside if output.suffix == ".parquet" and beside.is_dir() else output

@@ -76,6 +76,7 @@ def relative_difference(one, other) -> float:
 
 def pytest_collection_modifyitems(items):
     """The files that wait longest come first: two workers then end at about the same time."""
-    longest = ["test_slurm", "test_speech_workflow", "test_fetching", "test_environments"]
+    longest = ["test_slurm", "test_speech_workflow", "test_small_runs", "test_fetching",
+               "test_interruption", "test_reruns", "test_environments"]  # fmt: skip
     order = {name: place for place, name in enumerate(longest)}
     items.sort(key=lambda item: order.get(item.path.stem, len(order)))

@@ -167,9 +167,8 @@ def main():
 
 
 def _some(generator, n, wanted):
-    """The first and the last operation, and others by chance."""
-    others = generator.sample(range(2, n), min(max(wanted - 2, 0), max(n - 2, 0))) if n > 2 else []
-    return sorted({1, n, *others})
+    """The last operation, where the mark is set, and others by chance."""
+    return sorted({n, *generator.sample(range(1, n), min(wanted - 1, n - 1))})
 
 
 if __name__ == "__main__":

@@ -25,10 +25,13 @@ class Stage:
 
 
 def _small_windows():
-    from steplens import dumping, encoding, store_check, store_writer
+    from steplens import store_check, store_writer
 
-    for module in (dumping, encoding, store_check, store_writer):
+    for module in (store_check, store_writer):
         module.ROW_CHUNK = WINDOW
+    for name in ("dumping", "encoding"):  # loaded only where there is a model
+        if f"steplens.{name}" in sys.modules:
+            sys.modules[f"steplens.{name}"].ROW_CHUNK = WINDOW
     store_writer.NEURON_CHUNK, store_writer.SHARD_CHUNKS, store_writer.STATE_CHUNK = 64, 3, 16
 
 

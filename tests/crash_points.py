@@ -5,7 +5,8 @@
 Of a stage all file operations within its folder are counted once (opening, renaming, removing, making a
 folder). Then forks run it on fresh copies of its inputs and stop at one of them:
 
-kill   the process ends there at once, as after a SIGKILL or a power cut of the process
+kill   the process ends there at once, as after a SIGKILL
+soon   it ends up to ten milliseconds later, in the middle of whatever it then does
 error  the operation raises "No space left on device"
 limit  files may not grow beyond a size: a write fails in the middle of a file
 
@@ -20,6 +21,7 @@ import os
 import random
 import resource
 import shutil
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -38,7 +40,7 @@ EVENTS = {
     "os.symlink",
     "os.truncate",
 }
-_hook = {"folder": "", "count": 0, "at": None, "mode": "count"}
+_hook = {"folder": "", "count": 0, "at": None, "mode": "count", "delay": 0.0}
 
 
 def _watch(event, arguments):
@@ -55,6 +57,8 @@ def _watch(event, arguments):
     if _hook["count"] == _hook["at"]:
         if _hook["mode"] == "kill":
             os._exit(137)
+        if _hook["mode"] == "soon":  # the signal's default is to end the process
+            signal.setitimer(signal.ITIMER_REAL, _hook["delay"])
         if _hook["mode"] == "error":
             _hook["mode"] = "off"  # once: cleaning up may work again
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fsdecode(path))
@@ -122,10 +126,10 @@ def main():
     status, _ = in_fork(lambda where: stage.prepare(where), folder / "inputs")
     assert status == 0, "the inputs could not be made"
 
-    def fresh(name):
+    def fresh(name, like="inputs"):
         where = folder / name
         shutil.rmtree(where, ignore_errors=True)
-        shutil.copytree(folder / "inputs", where)
+        shutil.copytree(folder / like, where)
         return where
 
     whole = fresh("whole")
@@ -136,21 +140,26 @@ def main():
     print(f"{options.stage}: {n_operations} file operations, seed {options.seed}")
     sizes = [len(one) for one in expected.values()]
     points = [("kill", at, None) for at in _some(generator, n_operations, options.points)]
+    points += [("soon", at, None) for at in _some(generator, n_operations, options.points)]
     points += [("error", at, None) for at in _some(generator, n_operations, options.points)]
     points += [
         ("limit", None, generator.randrange(max(sizes))) for _ in range(max(1, options.points // 3))
     ]
     wrong = 0
-    for mode, at, limit in points:
-        name = f"{mode} at {at or limit}"
-        where = fresh("broken")
+    for number, (mode, at, limit) in enumerate(points):
+        # Every other time over results that are there already.
+        begin = "whole" if number % 2 else "inputs"
+        name = f"{mode} at {at or limit}, from {begin}"
+        where = fresh("broken", begin)
+        _hook["delay"] = generator.uniform(1e-4, 1e-2)
         status, _ = in_fork(stage.run, where, mode, at, limit)
-        if status == 0 and mode != "limit" and contents(where, stage.ignored) != expected:
+        if status == 0 and contents(where, stage.ignored) != expected:
             print(f"{name}: ended well with another result")
             wrong += 1
-        # A second fault, somewhere: what was kept of the first run must not confuse the second.
-        in_fork(stage.run, where, "kill", generator.randint(1, n_operations))
         status, _ = in_fork(stage.check, where)
+        # A second fault, somewhere: what was kept of the first run must not confuse the second.
+        in_fork(stage.run, where, "soon", generator.randint(1, n_operations))
+        status = status or in_fork(stage.check, where)[0]
         if status != 0:
             print(f"{name}: something looks whole and is not")
             wrong += 1

@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 import zarr
 
-from steplens import store_check, store_writer
+from steplens import groups, store_check, store_writer
 from steplens.groups import (
     COMMIT_MARK,
     NEURON_CHUNK,
@@ -238,6 +238,20 @@ def test_a_new_dump_removes_the_old_one_at_once(tmp_path):
     _begin(path / COMMIT_MARK)
     with pytest.raises(StoreError, match="interrupted dump"):
         open_store(path)
+
+
+def test_the_mark_of_an_old_store_goes_before_the_rest(tmp_path, monkeypatch):
+    """Half removed, it must not look whole."""
+    path = write_store(tmp_path / "one.zarr", made_up(2))
+
+    def stopped(_folder):
+        raise OSError("stopped")
+
+    monkeypatch.setattr(groups.shutil, "rmtree", stopped)
+    with pytest.raises(OSError, match="stopped"):
+        _begin(path)
+    assert (path / "activation").is_dir()
+    assert not (path / COMMIT_MARK).exists()
 
 
 def test_nothing_there_is_refused_by_its_path(tmp_path):

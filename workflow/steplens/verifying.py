@@ -5,7 +5,6 @@ checksum; then what each says of itself with where it lies, with the configurati
 that it was made from. What is not there yet is counted, and is no error.
 """
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from .groups import COMMIT_MARK, StoreError, group_path, open_group, read_root
 from .progress import progress
 from .rankings import open_ranking
 from .store_check import check_store
+from .takes import file_digest
 from .tasks import MODALITY_OF
 
 
@@ -261,7 +261,7 @@ def check_audio(path: Path) -> Iterator[str]:
         file = path.parent / name
         if not file.is_file():
             yield f"{file}: the audio is lost"
-        elif hashlib.sha256(file.read_bytes()).hexdigest()[:16] != digest:
+        elif file_digest(file) != digest:
             yield f"{file}: not what was spoken"
 
 

@@ -3,6 +3,8 @@
 A cell is the number of a language's top-k neurons in one submodule of one layer over the number
 that chance would put there (k times the cell's share of all neurons). The colour scale is
 logarithmic with 1, chance, in its middle, so that twice and half are equally far from it.
+
+Of more than eight languages all are drawn as one: their numbers are added up, found and expected.
 """
 
 from collections.abc import Sequence
@@ -20,6 +22,9 @@ from .style import DIVERGING, GREY, TASK_NAMES, full_name, in_order, new_figure,
 _ROW_HEIGHT = 0.155  # inches a submodule: the least at which 7 pt labels do not touch
 _LABEL_SIZE = 7
 _MOST_TICKS = 6
+_MOST_LANGUAGES = 8  # with a panel each
+_ALL = "all"
+_LEAST_WIDTH = 5.6  # inches, for the label of the colour bar
 _FOOTNOTE = "* projections of encoder states: the same at every step"
 _ENCODERS = {"speech_encoder": "speech encoder", "text_encoder": "text encoder"}
 
@@ -38,8 +43,12 @@ def draw_encoders(location: pd.DataFrame, names: dict[str, str]) -> Figure:
     Returns
     -------
     Figure
-        One row an encoder, one column a language.
+        One row an encoder, one column a language, or one for all of more than eight.
     """
+    languages = in_order(location["language"])
+    titles = _titles(languages, names)
+    if len(languages) > _MOST_LANGUAGES:
+        location, titles = _together(location), {_ALL: f"all {len(languages)} languages"}
     rows = [
         (label, location[location["module"] == module])
         for module, label in _ENCODERS.items()
@@ -47,7 +56,7 @@ def draw_encoders(location: pd.DataFrame, names: dict[str, str]) -> Figure:
     ]
     if not rows:
         raise ValueError(f"location.csv: module: expected rows of {', '.join(_ENCODERS)}, got none")
-    return _draw(rows, names)
+    return _draw(rows, "language", titles)
 
 
 @styled
@@ -68,28 +77,53 @@ def draw_decoder(
     Returns
     -------
     Figure
-        One row a step and task, one column a language.
+        One row a step and task, one column a language; of more than eight languages one row a task,
+        one column a step.
     """
-    decoder = location[location["module"] == "decoder"]
+    decoder = location[(location["module"] == "decoder") & location["task"].isin(tasks)]
+    if decoder.empty:
+        raise ValueError(f"location.csv: task: expected decoder rows of {', '.join(tasks)}")
+    present = [task for task in tasks if (decoder["task"] == task).any()]
+    shown = "; ".join(TASK_NAMES.get(task, task) for task in present)
+    steps = sorted(decoder["step"].unique())
+    languages = in_order(decoder["language"])
+    if len(languages) > _MOST_LANGUAGES:
+        decoder = _together(decoder).sort_values("step", kind="stable")
+        rows = [(task, decoder[decoder["task"] == task]) for task in present]
+        note = f"{shown}; all {len(languages)} languages"
+        return _draw(rows, "step", {step: f"t = {step}" for step in steps}, note)
     rows = [
         (f"t = {step}\n{task}", part)
-        for step in sorted(decoder["step"].unique())
-        for task in tasks
+        for step in steps
+        for task in present
         if len(part := decoder[(decoder["step"] == step) & (decoder["task"] == task)])
     ]
-    if not rows:
-        raise ValueError(f"location.csv: task: expected decoder rows of {', '.join(tasks)}")
-    shown = "; ".join(TASK_NAMES.get(task, task) for task in tasks)
-    return _draw(rows, names, note=shown)
+    return _draw(rows, "language", _titles(languages, names), shown)
 
 
-def _draw(rows: list[tuple[str, pd.DataFrame]], names: dict[str, str], note: str = "") -> Figure:
-    """Heatmaps on a grid: a row for each (label, part of location.csv), a column a language."""
-    languages = in_order(code for _, part in rows for code in part["language"])
+def _titles(languages: list[str], names: dict[str, str]) -> dict[str, str]:
+    """In two lines: columns are narrow."""
+    return {code: full_name(code, names).replace(" (", "\n(") for code in languages}
+
+
+def _together(location: pd.DataFrame) -> pd.DataFrame:
+    """All languages as one: neurons found and expected are added up."""
+    cell = ["module", "task", "step", "layer", "submodule", "step_invariant"]
+    sums = location.groupby(cell, sort=False, dropna=False)[["count", "expected"]].sum()
+    return sums.reset_index().assign(language=_ALL)
+
+
+def _draw(
+    rows: list[tuple[str, pd.DataFrame]], column: str, titles: dict, note: str = ""
+) -> Figure:
+    """Heatmaps on a grid: a row for each (label, part of location.csv), a column for each value."""
+    values = in_order(value for _, part in rows for value in part[column])
     submodules = [in_order(part["submodule"]) for _, part in rows]
     heights = [len(names_) * _ROW_HEIGHT for names_ in submodules]
-    figure = new_figure(2.1 + 1.25 * len(languages), sum(heights) + 0.22 * len(rows) + 1.3)
-    grid = figure.subplots(len(rows), len(languages), squeeze=False, height_ratios=heights)
+    figure = new_figure(
+        max(2.1 + 1.25 * len(values), _LEAST_WIDTH), sum(heights) + 0.22 * len(rows) + 1.3
+    )
+    grid = figure.subplots(len(rows), len(values), squeeze=False, height_ratios=heights)
     limit = _limit(pd.concat([part for _, part in rows]))
     image = None
     # The two modules of figure 2 need not have the same number of layers.
@@ -97,15 +131,14 @@ def _draw(rows: list[tuple[str, pd.DataFrame]], names: dict[str, str], note: str
     for number, ((label, part), order, line) in enumerate(
         zip(rows, submodules, grid, strict=True), 1
     ):
-        for language, axes in zip(languages, line, strict=True):
-            image = _panel(axes, part[part["language"] == language], order, limit)
+        for value, axes in zip(values, line, strict=True):
+            image = _panel(axes, part[part[column] == value], order, limit)
             last = number == len(rows) or not shared
             axes.tick_params(labelleft=axes is line[0], labelbottom=last, bottom=last)
         line[-1].yaxis.set_label_position("right")
         line[-1].set_ylabel(label, fontsize=9, fontweight="bold", labelpad=6)
-    for language, axes in zip(languages, grid[0], strict=True):
-        name = full_name(language, names).replace(" (", "\n(")  # columns are narrow
-        axes.set_title(name, fontsize=8)
+    for value, axes in zip(values, grid[0], strict=True):
+        axes.set_title(titles[value], fontsize=8)
     invariant = any(part["step_invariant"].astype(bool).any() for _, part in rows)
     notes = ["layer", " · ".join(filter(None, [note, _FOOTNOTE if invariant else ""]))]
     figure.supxlabel("\n".join(filter(None, notes)), fontsize=8)

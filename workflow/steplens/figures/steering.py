@@ -32,6 +32,7 @@ _MEASURES = {
 }
 _LABEL_GAP = 5.0  # percentage points between two pair labels: one line of 6 pt
 _MOST_NAMES = 20  # pairs in one panel that can be named
+_MOST_COLUMNS = 6  # with more directions, those that lead to one script share a panel
 
 
 @styled
@@ -48,24 +49,32 @@ def draw(rates: pd.DataFrame, languages: Sequence[str]) -> Figure:
     Returns
     -------
     Figure
-        One row a task, one column a direction. Thick lines are means over the pairs that have a
+        One row a task, one column a direction; of more than six directions a panel for each script that
+        they lead to, in as many rows as that takes. Thick lines are means over the pairs that have a
         rate, thin ones single pairs, steered. Bars at random neurons: each pair's lowest and highest
         seed, averaged over pairs.
     """
     if rates.empty:
         return no_data(new_figure(5, 2), "no pair of languages with different scripts")
+    if rates["direction"].nunique() > _MOST_COLUMNS:
+        rates = rates.assign(direction="to " + rates["direction"].str.split(" to ").str[-1])
     tasks, directions = _tasks(rates), in_order(rates["direction"])
-    figure = new_figure(0.6 + 3.3 * len(directions), 0.6 + 2.5 * len(tasks))
-    grid = figure.subplots(len(tasks), len(directions), squeeze=False, sharex=True, sharey=True)
-    for task, line in zip(tasks, grid, strict=True):
-        for direction, axes in zip(directions, line, strict=True):
+    columns = min(len(directions), _MOST_COLUMNS)
+    lines = -(-len(directions) // columns)  # of panels, a task
+    figure = new_figure(0.6 + 3.3 * columns, 0.6 + 2.5 * lines * len(tasks))
+    grid = figure.subplots(lines * len(tasks), columns, squeeze=False, sharex=True, sharey=True)
+    for task, line in zip(tasks, grid.reshape(len(tasks), -1), strict=True):
+        for extra in line[len(directions) :]:
+            extra.remove()
+        for direction, axes in zip(directions, line, strict=False):
             part = rates[(rates["task"] == task) & (rates["direction"] == direction)]
             _pairs(axes, part[part["control"] == "steered"], languages)
             _means(axes, part, "rate", seeds="seed_low" in part)
             pairs = len(part[["source", "target"]].drop_duplicates())
             axes.set_title(f"{TASK_NAMES.get(task, task)}, {direction}, {pairs} pairs")
-        line[0].set_ylabel("target-script rate (%)")
-    for axes in grid.ravel():
+        for first in line[: len(directions) : columns]:
+            first.set_ylabel("target-script rate (%)")
+    for axes in figure.axes:
         axes.set_ylim(-4, 104)
     _steps(grid, rates)
     _legend(figure, grid[0, 0])
@@ -150,9 +159,10 @@ def _pairs(axes: Axes, steered: pd.DataFrame, languages: Sequence[str]) -> None:
         steered.dropna(subset="rate").sort_values("step").groupby(["source", "target"]),
         key=lambda item: [order.get(code, len(order)) for code in item[0]],
     )
+    faint = 0.35 if len(pairs) <= _MOST_NAMES else 0.1
     ends = []
     for (source, target), line in pairs:
-        axes.plot(line["step"], 100 * line["rate"], color=VERMILION, alpha=0.35, linewidth=0.8)
+        axes.plot(line["step"], 100 * line["rate"], color=VERMILION, alpha=faint, linewidth=0.8)
         last = line.iloc[-1]
         ends.append((100 * last["rate"], last["step"], f"{source} → {target}"))
     ends.sort(key=lambda end: end[0])
@@ -189,13 +199,15 @@ def _ends(group: list[float]) -> tuple[float, float]:
 def _steps(grid: np.ndarray, frame: pd.DataFrame) -> None:
     steps = sorted(frame["step"].unique())
     margin = 4 * _apart(frame["step"])
-    for axes in grid.ravel():
-        axes.set_xticks(steps)
-        axes.set_xlim(steps[0] - margin, steps[-1] + margin)
-        axes.grid(axis="y", color="#e5e5e5", linewidth=0.6)
-        axes.set_axisbelow(True)
-    for axes in grid[-1]:
-        axes.set_xlabel("step t at which neurons were found")
+    for column in grid.T:
+        drawn = [axes for axes in column if axes.figure is not None]  # not removed
+        for axes in drawn:
+            axes.set_xticks(steps)
+            axes.set_xlim(steps[0] - margin, steps[-1] + margin)
+            axes.grid(axis="y", color="#e5e5e5", linewidth=0.6)
+            axes.set_axisbelow(True)
+        drawn[-1].set_xlabel("step t at which neurons were found")
+        drawn[-1].tick_params(labelbottom=True)
 
 
 def _legend(figure: Figure, axes: Axes) -> None:

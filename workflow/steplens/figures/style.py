@@ -25,6 +25,7 @@ LINES = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GREY = "#6b6b6b"
 COUNTS = "cividis"
+SEQUENCE = "viridis"
 DIVERGING = "RdBu_r"
 
 TASK_NAMES = {
@@ -38,6 +39,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _DPI = 160
+_MOST_WRITTEN = 12  # languages of a matrix whose values are written in its cells
 _STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
@@ -124,7 +126,8 @@ def matrix_panels(
     """A figure with room for ``n`` annotated matrices, row by row; no empty axes are left."""
     columns = min(n, most_columns)
     rows = -(-n // columns)
-    side = 0.4 * max(n_languages, 5)
+    # Values need 0.4 inches; without them a cell is as high as its label.
+    side = (0.4 if n_languages <= _MOST_WRITTEN else 0.16) * max(n_languages, 5)
     height = side + 0.35 + 0.2 * title_lines
     figure = new_figure(2.6 + (side + 0.15) * columns, 0.4 + height * rows)
     axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
@@ -147,7 +150,7 @@ def annotated_matrix(
     text: Callable[[float], str],
     **image: object,
 ) -> AxesImage:
-    """Draw a language x language matrix, with every cell's value in it.
+    """Draw a language x language matrix, of up to 12 languages with every cell's value in it.
 
     Parameters
     ----------
@@ -168,6 +171,9 @@ def annotated_matrix(
     axes.set_yticks(ticks, [full_name(code, names) for code in languages])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
+    if len(languages) > _MOST_WRITTEN:
+        axes.tick_params(axis="x", labelrotation=90)
+        return drawn
     for (row, column), value in np.ndenumerate(matrix):
         if np.isnan(value):
             continue

@@ -24,6 +24,13 @@ include: "workflow/rules/compare.smk"
 include: "workflow/rules/reliability.smk"
 include: "workflow/rules/steer.smk"
 include: "workflow/rules/tables.smk"
+
+
+for study in CONFIG.studies:
+
+    include: f"workflow/rules/{study}.smk"
+
+
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/compare_speech.smk"
 include: "workflow/rules/report.smk"

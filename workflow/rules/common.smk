@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
@@ -15,6 +16,7 @@ from steplens.fleurs_files import archive_file, check_corpus, recordings_digest,
 from steplens.hub import is_hub_name, list_name
 from steplens.identities import FETCHED, fleurs_folder, model_identity, pinned, voice_identity
 from steplens.languages import load_languages
+from steplens.studies.twins import TEXT_TWIN
 from steplens.tasks import (
     IDENTIFICATION_TASK,
     MODALITY_OF,
@@ -253,6 +255,19 @@ def pairs_of_different_script():
     ]
 
 
+class Drawing(NamedTuple):
+    """What draws a figure, ``module:function`` of steplens, and the CSVs that it takes, by argument."""
+
+    stage: str
+    tables: dict
+
+
+# Figure number to Drawing, and study to the tables that its section of the report reads. Every rules
+# file adds its own; rules that need them all are included last.
+FIGURES = {}
+STUDIES = {}
+
+
 def figure_files(number):
     """Both files of a figure."""
     return [RESULTS / "figures" / f"figure{number}.{kind}" for kind in ("svg", "png")]
@@ -262,8 +277,6 @@ def figure_files(number):
 OTHER = RESULTS / "other_speech"
 OTHER_LEFT_OUT = OTHER / "tables" / "speech_quality.csv"
 SPEECH_TASKS = [task for task in TASKS if MODALITY_OF[task] == "speech"]
-# The task in text that asks the same of the decoder.
-TEXT_TWIN = {"s2t": "t2t", "asr": "tr"}
 
 
 def other_resynthesis(wildcards):

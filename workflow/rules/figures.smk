@@ -1,29 +1,44 @@
-# In: comparison/*.csv and steering/*.csv. Out: figures/figure2 … figure9 and figure11, each as SVG and PNG.
-# Figures 2 to 6 are the paper's; the others show what the paper has as tables only, or not at all. Figure
-# 10 is drawn by rule figure_sources, where there is a second source of speech.
+# In: comparison/*.csv, steering/*.csv, and the tables of the neighbouring studies. Out: figures/figure<n>,
+# each as SVG and PNG. Figures 2 to 6 are the paper's; 7 to 11 show what the paper has as tables only, or not
+# at all; those from 12 on are of the neighbouring studies, whose rules files add them. Figure 10 is drawn by
+# rule figure_sources, where there is a second source of speech.
 
 
-FIGURES = {
-    2: {"location_csv": comparison_table("location")},
-    3: {"location_csv": comparison_table("location")},
-    4: {
-        "overlap_csv": comparison_table("overlap"),
-        "summary_csv": comparison_table("overlap_summary"),
-    },
-    5: {
-        "spearman_csv": comparison_table("spearman"),
-        "summary_csv": comparison_table("spearman_summary"),
-    },
-    6: {"sensitivity_csv": comparison_table("sensitivity")},
-    7: {"rates_csv": RESULTS / "steering" / "control_rates.csv"},
-    8: {"quality_csv": RESULTS / "steering" / "quality.csv"},
-    9: {"speech_csv": LEFT_OUT},
-    11: {
-        "stability_csv": comparison_table("stability"),
-        "null_csv": comparison_table("null_ratio"),
-        "summary_csv": comparison_table("overlap_summary"),
-    },
+FIGURES |= {
+    2: Drawing("drawing:figure2", {"location_csv": comparison_table("location")}),
+    3: Drawing("drawing:figure3", {"location_csv": comparison_table("location")}),
+    4: Drawing(
+        "drawing:figure4",
+        {
+            "overlap_csv": comparison_table("overlap"),
+            "summary_csv": comparison_table("overlap_summary"),
+        },
+    ),
+    5: Drawing(
+        "drawing:figure5",
+        {
+            "spearman_csv": comparison_table("spearman"),
+            "summary_csv": comparison_table("spearman_summary"),
+        },
+    ),
+    6: Drawing("drawing:figure6", {"sensitivity_csv": comparison_table("sensitivity")}),
+    7: Drawing("drawing:figure7", {"rates_csv": RESULTS / "steering" / "control_rates.csv"}),
+    8: Drawing("drawing:figure8", {"quality_csv": RESULTS / "steering" / "quality.csv"}),
+    9: Drawing("drawing:figure9", {"speech_csv": LEFT_OUT}),
+    11: Drawing(
+        "drawing:figure11",
+        {
+            "stability_csv": comparison_table("stability"),
+            "null_csv": comparison_table("null_ratio"),
+            "summary_csv": comparison_table("overlap_summary"),
+        },
+    ),
 }
+
+
+def drawing_of(wildcards):
+    """What draws a figure."""
+    return FIGURES[int(wildcards.number)]
 
 
 rule figure:
@@ -31,7 +46,7 @@ rule figure:
     message:
         "figures: drawing figure {wildcards.number}"
     input:
-        unpack(lambda wildcards: FIGURES[int(wildcards.number)]),
+        unpack(lambda wildcards: drawing_of(wildcards).tables),
     output:
         svg=RESULTS / "figures" / "figure{number}.svg",
         png=RESULTS / "figures" / "figure{number}.png",
@@ -40,7 +55,7 @@ rule figure:
     benchmark:
         benchmark_of("figures/figure{number}")
     wildcard_constraints:
-        number="[2-9]|11",
+        number="|".join(map(str, FIGURES)),
     conda:
         ENVS / "analysis.yaml"
     threads: 1
@@ -48,7 +63,9 @@ rule figure:
         mem_mb=1000,
         runtime=10,
     params:
-        code=code_digest("drawing", script="figure"),
-        number=lambda wildcards: int(wildcards.number),
+        code=lambda wildcards: code_digest(
+            drawing_of(wildcards).stage.split(":")[0], script="figure"
+        ),
+        stage=lambda wildcards: drawing_of(wildcards).stage,
     script:
         "../scripts/figure.py"

@@ -1,6 +1,7 @@
 # In: every table and figure of the run. Out: report.html, one file that opens from disk.
 
-TEMPLATE = Path(workflow.basedir) / "workflow" / "steplens" / "templates" / "report.html.j2"
+TEMPLATES = Path(workflow.basedir) / "workflow" / "steplens" / "templates"
+SHOWN_BY = [TEMPLATES / f"{name}.html.j2" for name in ("report", "macros", *CONFIG.studies)]
 
 
 rule report:
@@ -20,6 +21,7 @@ rule report:
         store=encoder_store("text", LANGUAGES[0]),
         speech=[speech(lang) for lang in LANGUAGES],
         speech_quality=LEFT_OUT,
+        studies=[path for study in CONFIG.studies for path in STUDIES[study]],
         sources=compared_speech if CONFIG.speech.other_engine else [],
     output:
         RESULTS / "report.html",
@@ -34,8 +36,10 @@ rule report:
         mem_mb=1000,
         runtime=10,
     params:
-        code=code_digest("reporting", script="report"),
-        template=files_digest([TEMPLATE]),
+        code=code_digest(
+            "reporting", *(f"sections.{study}" for study in CONFIG.studies), script="report"
+        ),
+        template=files_digest(SHOWN_BY),
         settings=config,
     script:
         "../scripts/report.py"

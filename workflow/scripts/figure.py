@@ -9,7 +9,7 @@ from steplens.job import run_stage
 
 run_stage(
     snakemake,
-    f"drawing:figure{snakemake.params.number}",
+    snakemake.params.stage,
     stem=Path(snakemake.output.svg).with_suffix(""),
     **{name: Path(path) for name, path in snakemake.input.items()},
 )

@@ -27,6 +27,13 @@ from .config_sections import (
     require_language,
     without_repeats,
 )
+from .config_studies import (
+    CausalSection,
+    InequalitySection,
+    ModalitySection,
+    SimilaritySection,
+    StudyName,
+)
 from .errors import ConfigError
 from .hub import is_hub_name
 from .languages import load_languages
@@ -64,6 +71,11 @@ class Config(Section):
         [1, 6, 11],
         min_length=1,
     )
+    studies: list[StudyName] = key(
+        "Neighbouring studies over the same stores, each with a section in the report.",
+        "the study that joins, and the report",
+        ["modality", "inequality", "similarity"],
+    )
     model: ModelSection = Field(default_factory=ModelSection)
     corpus: CorpusSection = Field(default_factory=CorpusSection)
     speech: SpeechSection = Field(default_factory=SpeechSection)
@@ -73,6 +85,10 @@ class Config(Section):
     ranking: RankingSection = Field(default_factory=RankingSection)
     comparison: ComparisonSection = Field(default_factory=ComparisonSection)
     steering: SteeringSection = Field(default_factory=SteeringSection)
+    modality: ModalitySection = Field(default_factory=ModalitySection)
+    inequality: InequalitySection = Field(default_factory=InequalitySection)
+    similarity: SimilaritySection = Field(default_factory=SimilaritySection)
+    causal: CausalSection = Field(default_factory=CausalSection)
 
     @field_validator("steps")
     @classmethod
@@ -88,6 +104,11 @@ class Config(Section):
         for language in languages:
             require_language(language)
         return without_repeats(languages)
+
+    @field_validator("studies")
+    @classmethod
+    def _studies(cls, studies: list[str]) -> list[str]:
+        return without_repeats(studies)
 
     @field_validator("output_language")
     @classmethod
@@ -119,7 +140,23 @@ class Config(Section):
                 "steering.n_utterances: expected at most corpus.n_utterances = "
                 f"{self.corpus.n_utterances}, got {self.steering.n_utterances}",
             )
+        if "causal" in self.studies:
+            self._causes_can_be_sought()
         return self
+
+    def _causes_can_be_sought(self) -> None:
+        if "modality" not in self.studies:
+            raise PydanticCustomError(
+                "studies",
+                "studies: causal replaces the neurons that modality finds: expected modality beside it, got "
+                f"{', '.join(self.studies)}",
+            )
+        if self.causal.step not in (None, *self.steps):
+            raise PydanticCustomError(
+                "causal",
+                f"causal.step: expected one of steps, {', '.join(map(str, self.steps))}, got "
+                f"{self.causal.step}",
+            )
 
     def _speech_can_be_made(self) -> None:
         speech, checks = self.speech, self.speech.checks

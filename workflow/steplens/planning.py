@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from . import planning_studies
 from .checkpoint_tensors import tensor_shapes
 from .config import Config
 from .families import config_value
@@ -32,6 +33,7 @@ STAGES = {
         "gather_comparison", "gather_sources", "locate", "count_valid",
     ),
     "steer": ("steer", "summarize_steering"),
+    "neighbouring studies": planning_studies.RULES,
     "tables, figures": (),
 }  # fmt: skip
 LAST_STAGE = "tables, figures"
@@ -274,7 +276,10 @@ def disk_bytes(
         )
         ranked = per_neuron * ranked_neurons(config, model) + _STORE_BYTES
         n_bytes[f"{part.prefix}rank_decoder"] = conditions * ranked
-    return n_bytes
+    per_value = _AP_BYTES + _MEDIAN_BYTES[config.store.dtype]
+    return n_bytes | planning_studies.study_bytes(
+        config, len(sentences), per_value, ranked_neurons(config, model)
+    )
 
 
 def ranked_neurons(config: Config, model: Model) -> int:
@@ -321,8 +326,11 @@ _COMPARISONS = ("compare_step", "reliability", "compare_sources", "compare_sourc
 # Shuffled labels are ranked by a sort of their own: so many times what a resample costs (rates.tsv).
 _RESAMPLES_A_SHUFFLE = 7
 _RATE_OF = dict.fromkeys(("rank_encoder", "rank_decoder"), "rank")
-_RATE_OF |= dict.fromkeys(_COMPARISONS, "compare")
-GPU_RULES = ("speech_xtts", "encode_speech", "encode_text", "decode", "capture", "steer")
+_RATE_OF |= dict.fromkeys(_COMPARISONS, "compare") | planning_studies.RATE_OF
+GPU_RULES = (
+    "speech_xtts", "encode_speech", "encode_text", "decode", "capture", "steer",
+    *planning_studies.GPU_RULES,
+)  # fmt: skip
 _PASSES_OVER_TOKENS = 1.1  # rows leave a decode batch a few steps after their last token; assumed
 
 
@@ -385,7 +393,9 @@ def work_units(
     if config.speech.other_engine:
         units["compare_sources"] = 2 * n_steps * 3 * resampled * ranked
         units["compare_sources_encoder"] = resampled * model.n_neurons("speech_encoder")
-    return units
+    counts = {language: one.n for language, one in sentences.items()}
+    tokens = {language: job_units(config, "decode", 1, one) for language, one in sentences.items()}
+    return units | planning_studies.study_units(config, counts, ranked, tokens)
 
 
 def interventions(config: Config) -> int:

@@ -93,6 +93,11 @@ def neurons_of(data: xr.Dataset) -> pd.DataFrame:
     )
 
 
+def model_of(data: xr.Dataset) -> dict[str, Any]:
+    """What a store or ranking says of the model that made it."""
+    return {key: data.attrs[key] for key in _MODEL if key in data.attrs}
+
+
 @dataclass(frozen=True)
 class Condition:
     """The stores of one condition, one a language, opened lazily."""
@@ -174,7 +179,7 @@ def open_condition(
         Stores of different neurons or models, or a language with too few valid utterances.
     """
     data = [open_store(path, language=language, **expected) for language, path in stores.items()]
-    _require_one_condition(list(stores.values()), data)
+    require_one_condition(list(stores.values()), data)
     first = data[0]
     valid = []
     for path, one in zip(stores.values(), data, strict=True):
@@ -200,11 +205,21 @@ def open_condition(
     return Condition(list(stores), list(stores.values()), data, valid, np.flatnonzero(keep))
 
 
-def _require_one_condition(paths: Sequence[Path], data: Sequence[xr.Dataset]) -> None:
-    """The same model, precision, task, step and neurons in every language."""
+def require_one_condition(
+    paths: Sequence[Path], data: Sequence[xr.Dataset], differ: Sequence[str] = ()
+) -> None:
+    """Raise ValueError unless all are of the same model, precision, task, step and neurons.
+
+    Parameters
+    ----------
+    paths, data : sequences of paths, and of what they hold
+    differ : sequence of str
+        In what they may differ, for example ``("task",)``.
+    """
     first = data[0]
+    same = [key for key in _SAME if key not in differ]
     for path, other in zip(paths, data, strict=True):
-        pairs = {key: (first.attrs.get(key), other.attrs.get(key)) for key in _SAME}
+        pairs = {key: (first.attrs.get(key), other.attrs.get(key)) for key in same}
         pairs["dtype"] = first["activation"].dtype, other["activation"].dtype
         pairs["neurons"] = first.sizes["neuron"], other.sizes["neuron"]
         for key, (expected, found) in pairs.items():
@@ -253,8 +268,7 @@ def rank_condition(
     n_valid = np.array([mask.sum() for mask in opened.valid])
     neurons = neurons_of(opened.data[0]).iloc[opened.columns]
     sources = {lang: one.attrs["digest"] for lang, one in zip(stores, opened.data, strict=True)}
-    first = opened.data[0].attrs
-    model = {key: first[key] for key in _MODEL if key in first}
+    model = model_of(opened.data[0])
     write_ranking(output, Ranking(list(stores), ap, median, n_valid, neurons, sources, model), told)
     for language, perfect in zip(stores, (ap == 1).sum(1), strict=True):
         log.info("%s: %d neurons with AP = 1, ordered by column", language, perfect)
@@ -312,8 +326,9 @@ def open_ranking(path: str | Path, **expected: Any) -> Ranking:
                 f"{path}: {key}: expected {value!r}, got {found!r}: the ranking of another condition lies "
                 "there; delete the folder and run the workflow again"
             )
-    model = {key: data.attrs[key] for key in _MODEL if key in data.attrs}
-    return Ranking(data.attrs["languages"], *values, neurons, data.attrs["store_digests"], model)
+    return Ranking(
+        data.attrs["languages"], *values, neurons, data.attrs["store_digests"], model_of(data)
+    )
 
 
 def require_ranked(ranking: Ranking, condition: Condition, path: Path) -> None:

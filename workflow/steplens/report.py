@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from .report_format import (
     task_name,
     two_decimals,
 )
+from .sections import section
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -78,6 +80,7 @@ def write_report(
     versions: dict[str, str],
     provenance: dict[str, Any],
     with_sources: bool = False,
+    studies: Sequence[str] = (),
 ) -> None:
     """Write the report of a run as one HTML file that needs nothing beside it.
 
@@ -96,6 +99,8 @@ def write_report(
         the order in which to show it. Lists are joined; language codes get their names.
     with_sources : bool
         Whether a second source of speech was set against the first.
+    studies : sequence of str
+        Neighbouring studies, each with a section (``sections``), in the order in which to show them.
 
     Raises
     ------
@@ -108,6 +113,7 @@ def write_report(
     figures = {figure: _embedded(run_folder, figure) for figure in shown}
     sources = _read(run_folder, SOURCES_TABLE, SOURCES_RULE) if with_sources else None
     form = Formatter()
+    sections = [_study(run_folder, study, form, figures) for study in studies]
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -133,6 +139,7 @@ def write_report(
         flagged=_flagged(tables["speech_quality"], form),
         sources=[] if sources is None else report_findings.sources(sources),
         sources_table=[] if sources is None else form.grouped(sources, ["module"]),
+        studies=sections,
         figures=figures,
         facts=_facts(tables),
         counts=_counts(tables["valid_counts"], form),
@@ -174,6 +181,15 @@ def _embedded(run_folder: Path, figure: int) -> str:
     if not path.is_file():
         raise ReportError(f"{path}: expected a figure, got none; run the rule {FIGURE_RULE}")
     return "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+def _study(run_folder: Path, name: str, form: Formatter, figures: dict[int, str]) -> dict[str, Any]:
+    """The section of a neighbouring study; its figures join the others."""
+    one = section(name)
+    figures |= {figure: _embedded(run_folder, figure) for figure in one.FIGURES}
+    tables = {Path(path).stem: _read(run_folder, path, rule) for path, rule in one.TABLES.items()}
+    content = one.content(tables, form)
+    return {"name": name, "title": one.TITLE, "figures": one.FIGURES, "content": content}
 
 
 def _as_yaml(settings: dict[str, Any]) -> str:

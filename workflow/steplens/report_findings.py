@@ -15,6 +15,7 @@ from .report_format import (
 )
 
 ALPHA = 0.05
+_MOST_DIRECTIONS = 6  # of steering, that are spoken of one by one
 
 
 def sharing(summary: pd.DataFrame) -> list[str]:
@@ -97,28 +98,71 @@ def _above(row) -> str:
 
 
 def steering(effects: pd.DataFrame) -> list[str]:
-    """Effect of steering by task and direction, from ``steering/effects.csv``."""
+    """Effect of steering by task and direction, from ``steering/effects.csv``.
+
+    Of more than six directions the six with the largest effects whose interval excludes 0, or with the
+    largest effects where there are none; how many others there are is said.
+    """
     if effects.empty:
         return ["No two languages of the run differ in script, so there is no target-script rate."]
     present = set(effects["baseline"])
     baseline = next(name for name in ("random", "unsteered", "other_language") if name in present)
     chosen = effects[effects["baseline"] == baseline].sort_values("step")
     sentences = []
-    for (task, direction), part in chosen.groupby(["task", "direction"], sort=False):
-        by_step = ", ".join(
-            f"{points(row.difference)} {interval(row.ci_low, row.ci_high, points)} "
-            f"at {step_name(row.step)}"
-            for row in part.itertuples()
-        )
-        clear = part[(part["ci_low"] > 0) | (part["ci_high"] < 0)]["step"]
-        where = " and ".join(step_name(step) for step in clear)
-        sentences.append(
-            f"{task_name(task)}, {direction}: steering changes the target-script rate by {by_step} "
-            f"percentage points against {CONTROLS[baseline]} "
-            f"(mean over {how_many(part['n_pairs'].max(), 'pair')}); "
-            + (f"the interval excludes 0 at {where}." if where else "every interval includes 0.")
-        )
+    for task, of_task in chosen.groupby("task", sort=False):
+        rated = of_task.dropna(subset="difference")
+        shown = _largest(rated)
+        for direction in shown:
+            part = rated[rated["direction"] == direction]
+            sentences.append(_effect(task_name(task), direction, part, CONTROLS[baseline]))
+        sentences += _others(task_name(task), of_task, rated, len(shown))
     return [sentence[0].upper() + sentence[1:] for sentence in sentences]
+
+
+def _largest(rated: pd.DataFrame) -> list[str]:
+    """The directions to speak of, those with clear and large effects first where there are many."""
+    directions = list(dict.fromkeys(rated["direction"]))
+    if len(directions) <= _MOST_DIRECTIONS:
+        return directions
+    size = rated["difference"].abs().where(_is_clear(rated), rated["difference"].abs() - 2)
+    largest = size.groupby(rated["direction"]).max().sort_values(ascending=False, kind="stable")
+    return list(largest.index[:_MOST_DIRECTIONS])
+
+
+def _is_clear(part: pd.DataFrame) -> pd.Series:
+    return (part["ci_low"] > 0) | (part["ci_high"] < 0)
+
+
+def _effect(task: str, direction: str, part: pd.DataFrame, baseline: str) -> str:
+    by_step = ", ".join(
+        f"{points(row.difference)} {interval(row.ci_low, row.ci_high, points)} at {step_name(row.step)}"
+        for row in part.itertuples()
+    )
+    where = " and ".join(step_name(step) for step in part[_is_clear(part)]["step"])
+    return (
+        f"{task}, {direction}: steering changes the target-script rate by {by_step} percentage points "
+        f"against {baseline} (mean over {how_many(part['n_pairs'].max(), 'pair')}); "
+        + (f"the interval excludes 0 at {where}." if where else "every interval includes 0.")
+    )
+
+
+def _others(task: str, of_task: pd.DataFrame, rated: pd.DataFrame, n_shown: int) -> list[str]:
+    """What is said of directions that are not shown: how many, and how many have no rate."""
+    n_rated = rated["direction"].nunique()
+    without = of_task["direction"].nunique() - n_rated
+    sentences = []
+    if n_rated > n_shown:
+        clear = rated[_is_clear(rated)]["direction"].nunique()
+        sentences.append(
+            f"{task}: these are the largest of {n_rated} directions; of all, {clear} have an interval that "
+            "excludes 0 at some step, as a few would by chance (table of effects)."
+        )
+    if without:
+        sentences.append(
+            f"{task}: {how_many(without, 'direction')} without a rate, since no output has tokens in "
+            "either script."
+        )
+    return sentences
 
 
 def collapse(quality: pd.DataFrame) -> list[str]:

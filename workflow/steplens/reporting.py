@@ -54,6 +54,7 @@ def report(run_folder: Path, output: Path, settings: dict[str, Any], speech: lis
         versions(store),
         provenance,
         with_sources=settings["speech"]["other_engine"] is not None,
+        studies=settings["studies"],
     )
 
 

@@ -16,6 +16,7 @@ from .groups import COMMIT_MARK, StoreError, group_path, open_group, read_root
 from .progress import progress
 from .rankings import open_ranking
 from .store_check import check_store
+from .studies.twins import POOLED, TEXT_TWIN
 from .takes import file_digest
 from .tasks import MODALITY_OF
 
@@ -104,8 +105,28 @@ class Verification:
                 condition = {"module": "decoder", "task": task, "step": step}
                 path = folder / "decoder" / task / f"step-{step:02d}.zarr"
                 yield Part(path, ranking_check(stores, condition))
-        for path in sorted((self.results / "steering" / "texts").rglob("step-*.parquet")):
-            yield Part(path, check_table)
+        if (folder / "modality").is_dir():
+            yield from self._modality_rankings(folder / "modality")
+        # What the neighbouring studies measured, and steered outputs.
+        for kind in ("steering/texts", "inequality", "causal"):
+            for path in sorted((self.results / kind).rglob("*.parquet")):
+                if not any(part.startswith(".") for part in path.relative_to(self.results).parts):
+                    yield Part(path, check_table)
+
+    def _modality_rankings(self, folder: Path) -> Iterator[Part]:
+        for speech_task, text_task in TEXT_TWIN.items():
+            for step in self.steps:
+                stores = {
+                    f"{task} {one}": self._decoder(task, one, step)
+                    for task in (speech_task, text_task)
+                    for one in self.languages
+                }
+                for task in (speech_task, text_task):
+                    modality = MODALITY_OF[task]
+                    path = folder / speech_task / f"step-{step:02d}" / f"{modality}.zarr"
+                    condition = {"task": task, "step": step, "label": modality}
+                    rows = [POOLED, *self.languages]
+                    yield Part(path, ranking_check(stores, condition, rows))
 
     def _corpus(self, language: str) -> Path:
         return self.results / "corpus" / f"{language}.parquet"
@@ -272,14 +293,15 @@ def check_table(path: Path) -> Iterator[str]:
 
 
 def ranking_check(
-    stores: Mapping[str, Path], condition: Mapping[str, Any]
+    stores: Mapping[str, Path], condition: Mapping[str, Any], rows: list[str] | None = None
 ) -> Callable[[Path], Iterator[str]]:
-    """A check of a ranking: it is whole, and of these stores as they are now."""
+    """A check of a ranking: it is whole, and of these stores as they are now; its rows are as told."""
+    rows = list(stores) if rows is None else rows
 
     def check(path: Path) -> Iterator[str]:
         ranking = open_ranking(path, **condition)
-        if ranking.languages != list(stores):
-            yield f"languages: expected {list(stores)}, got {ranking.languages}"
+        if ranking.languages != rows:
+            yield f"languages: expected {rows}, got {ranking.languages}"
         yield from _of_other_inputs(ranking.store_digests, stores)
 
     return check

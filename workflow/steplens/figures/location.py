@@ -56,7 +56,7 @@ def draw_encoders(location: pd.DataFrame, names: dict[str, str]) -> Figure:
     ]
     if not rows:
         raise ValueError(f"location.csv: module: expected rows of {', '.join(_ENCODERS)}, got none")
-    return _draw(rows, "language", titles)
+    return draw_grid(rows, "language", titles)
 
 
 @styled
@@ -91,14 +91,14 @@ def draw_decoder(
         decoder = _together(decoder).sort_values("step", kind="stable")
         rows = [(task, decoder[decoder["task"] == task]) for task in present]
         note = f"{shown}; all {len(languages)} languages"
-        return _draw(rows, "step", {step: f"t = {step}" for step in steps}, note)
+        return draw_grid(rows, "step", {step: f"t = {step}" for step in steps}, note)
     rows = [
         (f"t = {step}\n{task}", part)
         for step in steps
         for task in present
         if len(part := decoder[(decoder["step"] == step) & (decoder["task"] == task)])
     ]
-    return _draw(rows, "language", _titles(languages, names), shown)
+    return draw_grid(rows, "language", _titles(languages, names), shown)
 
 
 def _titles(languages: list[str], names: dict[str, str]) -> dict[str, str]:
@@ -113,10 +113,22 @@ def _together(location: pd.DataFrame) -> pd.DataFrame:
     return sums.reset_index().assign(language=_ALL)
 
 
-def _draw(
+def draw_grid(
     rows: list[tuple[str, pd.DataFrame]], column: str, titles: dict, note: str = ""
 ) -> Figure:
-    """Heatmaps on a grid: a row for each (label, part of location.csv), a column for each value."""
+    """Heatmaps on a grid: found over expected.
+
+    Parameters
+    ----------
+    rows : list of (str, DataFrame)
+        Label and part of a table like ``location.csv``, for each row of the grid.
+    column : str
+        Of the table: each of its values has a column of the grid.
+    titles : dict
+        Title of every value.
+    note : str
+        For the line below.
+    """
     values = in_order(value for _, part in rows for value in part[column])
     submodules = [in_order(part["submodule"]) for _, part in rows]
     heights = [len(names_) * _ROW_HEIGHT for names_ in submodules]

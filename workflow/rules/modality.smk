@@ -1,0 +1,182 @@
+# In: stores and rankings. Out: ranking/modality/…, AP of every neuron for speech and for text, and
+# modality/*.csv: where such neurons lie, which of them tell a language too, and how well each layer tells
+# the language.
+
+MODALITY_TABLES = ("neurons", "location", "overlap")
+
+
+def modality_ranking(task, step):
+    """Commit mark of a ranking of a task's modality against that of its twin."""
+    speech_task = next(one for one in TEXT_TWIN if task in (one, TEXT_TWIN[one]))
+    folder = RESULTS / "ranking" / "modality" / speech_task / f"step-{int(step):02d}"
+    return folder / f"{MODALITY_OF[task]}.zarr" / "zarr.json"
+
+
+def modality_table(name):
+    """A table of this study."""
+    return RESULTS / "modality" / f"{name}.csv"
+
+
+rule rank_modality:
+    """Rank the decoder's neurons by how well they tell speech from text, for a pair of tasks at one step."""
+    message:
+        "modality: ranking neurons, {wildcards.task} and its twin in text at step {wildcards.tt}"
+    input:
+        stores_speech=lambda wildcards: [
+            decoder_store(wildcards.task, lang, wildcards.tt) for lang in LANGUAGES
+        ],
+        stores_text=lambda wildcards: [
+            decoder_store(TEXT_TWIN[wildcards.task], lang, wildcards.tt) for lang in LANGUAGES
+        ],
+        left_out=LEFT_OUT,
+    output:
+        **{
+            modality: RESULTS
+            / "ranking"
+            / "modality"
+            / "{task}"
+            / "step-{tt}"
+            / f"{modality}.zarr"
+            / "zarr.json"
+            for modality in ("speech", "text")
+        },
+    log:
+        log_of("modality/rank/{task}/step-{tt}"),
+    benchmark:
+        benchmark_of("modality/rank/{task}/step-{tt}")
+    wildcard_constraints:
+        task="|".join(TEXT_TWIN),
+    conda:
+        ENVS / "analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        code=code_digest("studies.modality", script="rank_modality"),
+        languages=LANGUAGES,
+        include_step_invariant=CONFIG.ranking.include_step_invariant,
+        twin=lambda wildcards: TEXT_TWIN[wildcards.task],
+    script:
+        "../scripts/rank_modality.py"
+
+
+rule modality_tables:
+    """How many neurons tell the modality, where they lie, and which are among a language's (figure 12)."""
+    message:
+        "modality: where the neurons lie"
+    input:
+        modality=[modality_ranking(task, step) for task in TASKS for step in STEPS],
+        language=[decoder_ranking(task, step) for task in TASKS for step in STEPS],
+    output:
+        **{name: modality_table(name) for name in MODALITY_TABLES},
+    log:
+        log_of("modality/tables"),
+    benchmark:
+        benchmark_of("modality/tables")
+    conda:
+        ENVS / "analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        code=code_digest("studies.modality_tables", script="modality_tables"),
+        k=CONFIG.modality.k,
+        conditions=[(task, step) for task in TASKS for step in STEPS],
+    script:
+        "../scripts/modality_tables.py"
+
+
+rule probe_encoder:
+    """How well each layer of an encoder tells the language."""
+    message:
+        "modality: probing the {wildcards.encoder}"
+    input:
+        stores=lambda wildcards: [
+            encoder_store(wildcards.encoder.removesuffix("_encoder"), lang) for lang in LANGUAGES
+        ],
+        ranking=encoder_ranking("{encoder}"),
+        left_out=LEFT_OUT,
+    output:
+        RESULTS / "modality" / "probes" / "{encoder}.csv",
+    log:
+        log_of("modality/probes/{encoder}"),
+    benchmark:
+        benchmark_of("modality/probes/{encoder}")
+    conda:
+        ENVS / "analysis.yaml"
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    params:
+        **told_apart(
+            folds=CONFIG.modality.folds,
+            regularisation=CONFIG.modality.regularisation,
+            seed=CONFIG.seed,
+        ),
+        code=made_with(
+            code_digest("studies.probes", script="probe"), "analysis", "scikit-learn", "scipy"
+        ),
+        languages=LANGUAGES,
+    script:
+        "../scripts/probe.py"
+
+
+use rule probe_encoder as probe_decoder with:
+    message:
+        "modality: probing the decoder, {wildcards.task} at step {wildcards.tt}"
+    input:
+        stores=lambda wildcards: [
+            decoder_store(wildcards.task, lang, wildcards.tt) for lang in LANGUAGES
+        ],
+        ranking=RESULTS / "ranking" / "decoder" / "{task}" / "step-{tt}.zarr" / "zarr.json",
+        left_out=LEFT_OUT,
+    output:
+        RESULTS / "modality" / "probes" / "{task}" / "step-{tt}.csv",
+    log:
+        log_of("modality/probes/{task}/step-{tt}"),
+    benchmark:
+        benchmark_of("modality/probes/{task}/step-{tt}")
+
+
+rule gather_probes:
+    """One CSV of all probes (figure 13)."""
+    message:
+        "modality: gathering the probes"
+    input:
+        [
+            *(
+                RESULTS / "modality" / "probes" / f"{modality}_encoder.csv"
+                for modality in ("speech", "text")
+            ),
+            *(
+                RESULTS / "modality" / "probes" / task / f"step-{step:02d}.csv"
+                for task in TASKS
+                for step in STEPS
+            ),
+        ],
+    output:
+        modality_table("probes"),
+    log:
+        log_of("modality/gather"),
+    benchmark:
+        benchmark_of("modality/gather")
+    conda:
+        ENVS / "analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=5,
+    params:
+        code=code_digest("gathering", script="gather"),
+    script:
+        "../scripts/gather.py"
+
+
+STUDIES["modality"] = [modality_table(name) for name in (*MODALITY_TABLES, "probes")]
+FIGURES |= {
+    12: Drawing("figures.modality:figure12", {"location_csv": modality_table("location")}),
+    13: Drawing("figures.modality:figure13", {"probes_csv": modality_table("probes")}),
+}

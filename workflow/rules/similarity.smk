@@ -1,0 +1,139 @@
+# In: encoder and decoder stores (their hidden states), and lengths from corpus/ and speech/. Out:
+# similarity/*.csv: how alike languages and modalities are represented, layer by layer.
+
+SIMILARITY_TABLES = ("pairs", "gaps", "lengths", "languages")
+# A table of resource levels is not part of steplens: docs/similarity.md says why, and what it must hold.
+RESOURCE_LEVELS = Path(workflow.basedir) / "resources" / "resource_levels.tsv"
+HAS_LEVELS = RESOURCE_LEVELS.is_file()
+
+
+def similarity_table(name):
+    """A table of this study."""
+    return RESULTS / "similarity" / f"{name}.csv"
+
+
+def similarity_pairs(task=None, step=None):
+    """Pairs of one condition: the encoders, or a task in speech and its twin in text at one step."""
+    folder = RESULTS / "similarity" / "pairs"
+    if task is None:
+        return folder / "encoder.parquet"
+    step = step if str(step).startswith("{") else f"{int(step):02d}"
+    return folder / "decoder" / task / f"step-{step}.parquet"
+
+
+SIMILARITY_SETTINGS = {
+    "variance": CONFIG.similarity.variance,
+    "sentences_per_component": CONFIG.similarity.sentences_per_component,
+    "shuffles": CONFIG.similarity.shuffles,
+    "seed": CONFIG.seed,
+}
+
+
+rule similarity_encoders:
+    """Compare all languages and modalities at every encoder layer and after the length adapter."""
+    message:
+        "similarity: speech and text of all languages, encoder layer by layer"
+    input:
+        stores_speech=[encoder_store("speech", lang) for lang in LANGUAGES],
+        stores_text=[encoder_store("text", lang) for lang in LANGUAGES],
+        corpora=[corpus(lang) for lang in LANGUAGES],
+        speech=[speech(lang) for lang in LANGUAGES],
+        left_out=LEFT_OUT,
+    output:
+        similarity_pairs(),
+    log:
+        log_of("similarity/encoder"),
+    benchmark:
+        benchmark_of("similarity/encoder")
+    conda:
+        ENVS / "analysis.yaml"
+    threads: 8
+    resources:
+        mem_mb=8000,
+        runtime=120,
+    params:
+        **told_apart(
+            settings=SIMILARITY_SETTINGS,
+            length_bins=CONFIG.similarity.length_bins,
+        ),
+        code=code_digest("studies.similarity", script="similarity"),
+        languages=LANGUAGES,
+        condition={"module": "encoder"},
+    script:
+        "../scripts/similarity.py"
+
+
+rule similarity_decoder:
+    """Compare all languages and modalities at every decoder layer, for a pair of tasks at one step."""
+    message:
+        "similarity: {wildcards.task} and its twin in text, decoder at step {wildcards.tt}"
+    input:
+        stores_speech=lambda wildcards: [
+            decoder_store(wildcards.task, lang, wildcards.tt) for lang in LANGUAGES
+        ],
+        stores_text=lambda wildcards: [
+            decoder_store(TEXT_TWIN[wildcards.task], lang, wildcards.tt) for lang in LANGUAGES
+        ],
+        left_out=LEFT_OUT,
+    output:
+        similarity_pairs("{task}", "{tt}"),
+    log:
+        log_of("similarity/decoder/{task}/step-{tt}"),
+    benchmark:
+        benchmark_of("similarity/decoder/{task}/step-{tt}")
+    wildcard_constraints:
+        task="|".join(TEXT_TWIN),
+    conda:
+        ENVS / "analysis.yaml"
+    threads: 8
+    resources:
+        mem_mb=8000,
+        runtime=120,
+    params:
+        **told_apart(settings=SIMILARITY_SETTINGS),
+        code=code_digest("studies.similarity", script="similarity"),
+        languages=LANGUAGES,
+        condition=lambda wildcards: {
+            "module": "decoder",
+            "tasks": (wildcards.task, TEXT_TWIN[wildcards.task]),
+        },
+    script:
+        "../scripts/similarity.py"
+
+
+rule similarity_tables:
+    """Gaps by layer, by length and by resource level, and the tree of languages (figures 16 and 17)."""
+    message:
+        "similarity: gaps, and the tree of languages"
+    input:
+        parts=[
+            similarity_pairs(),
+            *(similarity_pairs(task, step) for task in TEXT_TWIN for step in STEPS),
+        ],
+    output:
+        **{name: similarity_table(name) for name in SIMILARITY_TABLES},
+        **({"resources": similarity_table("resources")} if HAS_LEVELS else {}),
+    log:
+        log_of("similarity/tables"),
+    benchmark:
+        benchmark_of("similarity/tables")
+    conda:
+        ENVS / "analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=30,
+    params:
+        **told_apart(n_resamples=CONFIG.similarity.resamples, seed=CONFIG.seed),
+        code=code_digest("studies.similarity_tables", script="similarity_tables"),
+        levels="resources/resource_levels.tsv" if HAS_LEVELS else "",
+        levels_digest=files_digest([RESOURCE_LEVELS]) if HAS_LEVELS else "",
+    script:
+        "../scripts/similarity_tables.py"
+
+
+STUDIES["similarity"] = [similarity_table(name) for name in ("gaps", "lengths", "languages")]
+FIGURES |= {
+    16: Drawing("figures.similarity:figure16", {"gaps_csv": similarity_table("gaps")}),
+    17: Drawing("figures.similarity:figure17", {"languages_csv": similarity_table("languages")}),
+}

@@ -1,0 +1,27 @@
+"""Linear probes of the language on every layer of one condition."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from steplens.job import run_stage
+
+wildcards, params = snakemake.wildcards, snakemake.params
+condition = (
+    {"module": wildcards.encoder}
+    if wildcards.get("encoder")
+    else {"module": "decoder", "task": wildcards.task, "step": int(wildcards.tt)}
+)
+run_stage(
+    snakemake,
+    "studies.probes:probe_language",
+    stores=dict(zip(params.languages, map(Path, snakemake.input.stores), strict=True)),
+    ranking=Path(snakemake.input.ranking),
+    condition=condition,
+    output=Path(snakemake.output[0]),
+    folds=params.folds,
+    regularisation=params.regularisation,
+    seed=params.seed,
+    left_out=Path(snakemake.input.left_out),
+)

@@ -12,6 +12,7 @@ from bad_input import (
     corpus_cases,
     start_cases,
     store_cases,
+    study_cases,
 )
 from bad_input.case import Case, World, check
 from fleurs_files import LANGUAGES, line, member, pitch_hz, tone, wav, write_archive, write_split
@@ -24,7 +25,8 @@ from steplens.ranking import average_precision
 CASES: list[Case] = [
     case
     for topic in (
-        config_cases, corpus_cases, audio_cases, checkpoint_cases, store_cases, start_cases
+        config_cases, corpus_cases, audio_cases, checkpoint_cases, store_cases, start_cases,
+        study_cases,
     )
     for case in topic.CASES
 ]  # fmt: skip

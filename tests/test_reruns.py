@@ -232,6 +232,15 @@ SETTINGS = {
     "`steering.resamples`, `min_source_rate`, `degenerate_tokens`": config(
         "steering={min_source_rate: 0.2}"
     ),
+    "`modality.k`": config("modality={k: 200}"),
+    "`modality.folds`, `modality.regularisation`": config("modality={folds: 4}"),
+    "`inequality.resamples`": config("inequality={resamples: 200}"),
+    "`similarity.variance`, `sentences_per_component`, `shuffles`": config(
+        "similarity={shuffles: 2}"
+    ),
+    "`similarity.length_bins`": config("similarity={length_bins: 2}"),
+    "`similarity.resamples`": config("similarity={resamples: 50}"),
+    "one of `studies` less": config("studies=[modality,inequality]"),
     "all of `batch_size`; settings of an engine or a fallback that speaks no language of the run; the "
     "licence; `model.device` where `dtype` is given": config(
         "batch_size={speech: 2, encode: 3, decode: 5, capture: 7, steer: 11}",
@@ -274,6 +283,7 @@ CODE = {
     "torch or transformers: a minor version": pin("torch", "torch", 2),
     "torchaudio: a minor version": pin("torch", "torchaudio", 2),
     "espeakng-loader or SciPy: a minor version": pin("analysis", "espeakng-loader", 2),
+    "scikit-learn: a minor version": pin("analysis", "scikit-learn", 2),
     "any patch release; pandas, zarr, matplotlib, Snakemake …: any version": all_of(
         pin("torch", "torch", 3), pin("analysis", "matplotlib", 2), pin("torch", "zarr", 2),
         pin("analysis", "pandas", 1), pin("analysis", "espeakng-loader", 3),
@@ -356,12 +366,16 @@ def rows(heading: str) -> dict[str, tuple[str, str]]:
 
 
 def names(cell: str) -> set[str]:
-    """The rules that a cell names."""
+    """The rules that a cell names, itself or by their study."""
     text = PAGE.read_text(encoding="utf-8")
-    every = set(
-        re.findall(r"`(\w+)`", re.search(r"names the rest, of (.*?);", text, flags=re.S)[1])
-    )
-    found = set(re.findall(r"`(\w+)`", cell))
+    listed = re.search(r"names the rest, of (.*?);", text, flags=re.S)[1]
+    studies = {
+        study: set(re.findall(r"`(\w+)`", rules))
+        for study, rules in re.findall(r"`(\w+)` \(([^)]*)\)", listed)
+    }
+    every = set(re.findall(r"`(\w+)`", listed)) - set(studies)
+    named = set(re.findall(r"`(\w+)`", cell))
+    found = named.union(*(studies.get(name, ()) for name in named)) - set(studies)
     return every - found if cell.startswith("all") else found
 
 

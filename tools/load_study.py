@@ -100,6 +100,7 @@ def write_project(
         "languages": languages,
         "output_language": OUTPUT_LANGUAGE,
         "steps": list(range(1, n_steps + 1)),
+        "studies": [],  # so few sentences tell them nothing
         "model": {"path": "model", "device": "cpu"},
         "corpus": {"path": "fleurs", "n_utterances": n_utterances},
         # The model understands nothing: every utterance is flagged.

@@ -74,7 +74,7 @@ class Config(Section):
     studies: list[StudyName] = key(
         "Neighbouring studies over the same stores, each with a section in the report.",
         "the study that joins, and the report",
-        ["modality", "inequality", "similarity"],
+        ["modality", "inequality", "similarity", "causal"],
     )
     model: ModelSection = Field(default_factory=ModelSection)
     corpus: CorpusSection = Field(default_factory=CorpusSection)

@@ -108,5 +108,7 @@ class CausalSection(Section):
     def _ks(cls, ks: list[int]) -> list[int]:
         wrong = [k for k in ks if k < 1]
         if wrong:
-            raise PydanticCustomError("ks", f"expected numbers of neurons from 1 on, got {wrong[0]}")
+            raise PydanticCustomError(
+                "ks", f"expected numbers of neurons from 1 on, got {wrong[0]}"
+            )
         return sorted(without_repeats(ks))

@@ -31,6 +31,7 @@ from .planning import (
     parts_of,
     ranked_neurons,
 )  # fmt: skip
+from .studies.twins import TEXT_TWIN
 
 # Stores as they come out of the codec, against the bytes that go in (docs/stores.md).
 _COMPRESSED = 0.86
@@ -76,6 +77,7 @@ def check_start(
     if on_this_machine:
         require_gpus(config, rules)
     require_sentences(config, [job.wildcards.lang for job in jobs if job.rule.name == "corpus"])
+    require_common_sentences(config, rules)
     try:
         model = find_model(config.model.path, config.model.revision)
     except ConfigError:  # nothing is known of it before it is fetched
@@ -122,6 +124,19 @@ def require_gpus(config: Config, rules: Iterable[str]) -> None:
             )
 
 
+def require_common_sentences(config: Config, rules: Collection[str]) -> None:
+    """Raise ConfigError if similarity is to be computed of fewer sentences than it needs."""
+    fewest = config.similarity.sentences_per_component
+    if {"similarity_encoders", "similarity_decoder"} & set(rules) and (
+        config.corpus.n_utterances < fewest
+    ):
+        raise ConfigError(
+            f"corpus.n_utterances: expected at least similarity.sentences_per_component = {fewest} for the "
+            f"study similarity, got {config.corpus.n_utterances}; take more sentences, or leave similarity "
+            "out of studies"
+        )
+
+
 def require_sentences(config: Config, languages: Iterable[str]) -> None:
     """Raise ConfigError for languages whose sentences cannot be chosen; of a name on the hub nothing."""
     if is_hub_name(config.corpus.path):
@@ -157,6 +172,8 @@ def require_neurons(config: Config, model: Model, rules: Iterable[str]) -> None:
     if rules & _COMPARING:
         asked += [("comparison.k", config.comparison.k, n_neurons)]
         asked += [("comparison.k_sweep", max(config.comparison.k_sweep), n_neurons)]
+    if "modality_tables" in rules:
+        asked += [("modality.k", config.modality.k, n_neurons)]
     if "steer" in rules:
         asked += [("steering.k", config.steering.k, n_neurons // 2)]
     for key, k, most in asked:
@@ -226,6 +243,7 @@ def _jobs_of_a_whole_run(
         whole[f"{part.prefix}capture"] = conditions * len(part.spoken)
         whole[f"{part.prefix}rank_encoder"] = len(part.modalities)
         whole[f"{part.prefix}rank_decoder"] = conditions
+    whole["rank_modality"] = len(TEXT_TWIN) * len(config.steps)
     return whole
 
 

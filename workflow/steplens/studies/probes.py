@@ -70,7 +70,7 @@ def probe_language(
     StoreError
         As in ``compare_step``.
     ValueError
-        Fewer sentences than folds.
+        A language has fewer than two valid utterances.
     """
     opened = open_condition(stores, True, left_out, **condition)
     ranked = open_ranking(ranking, **condition)
@@ -109,17 +109,12 @@ def probe_language(
 def assign_folds(sentences: np.ndarray, folds: int, seed: int) -> np.ndarray:
     """The fold of every utterance: (n_examples,) int array; utterances of one sentence share theirs.
 
-    Raises
-    ------
-    ValueError
-        Fewer sentences than folds.
+    Of fewer sentences than folds each is a fold: at a late step few sentences may be left.
     """
     known, which = np.unique(sentences, return_inverse=True)
     if len(known) < folds:
-        raise ValueError(
-            f"modality.folds: expected at most {len(known)}, the number of sentences that are valid here, "
-            f"got {folds}; set fewer folds, or more sentences"
-        )
+        log.warning("%d sentences are valid: so many folds, not %d", len(known), folds)
+        folds = len(known)
     order = np.random.default_rng([seed, folds]).permutation(len(known))
     return (order % folds)[which]
 
@@ -155,6 +150,10 @@ def out_of_fold(
     told = np.empty_like(labels)
     for one in np.unique(fold):
         held = fold == one
+        known = np.unique(labels[~held])
+        if len(known) == 1:  # all others of a language are held out too
+            told[held] = known
+            continue
         probe = make_pipeline(
             StandardScaler(), LogisticRegression(C=1 / regularisation, max_iter=_ITERATIONS)
         )

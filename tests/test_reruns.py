@@ -27,7 +27,7 @@ MODEL = Path("resources") / "demo" / "seamless-m4t-v2-demo"
 # Their jobs are counted in the tables: speech and whatever runs the model.
 COUNTED = {
     "fetch_xtts", "corpus", "speech_espeak", "speech_xtts", "encode_speech", "encode_text", "decode",
-    "capture", "steer",
+    "capture", "steer", "causal_decoder", "causal_speech_encoder", "causal_text_encoder",
 }  # fmt: skip
 
 
@@ -240,7 +240,10 @@ SETTINGS = {
     ),
     "`similarity.length_bins`": config("similarity={length_bins: 2}"),
     "`similarity.resamples`": config("similarity={resamples: 50}"),
-    "one of `studies` less": config("studies=[modality,inequality]"),
+    "`causal.ks`, `causal.n_utterances`, `causal.n_random`": config("causal={ks: [100, 200]}"),
+    "`causal.step`": config("causal={step: 6}"),
+    "`causal.resamples`": config("causal={resamples: 200}"),
+    "one of `studies` less": config("studies=[modality,inequality,causal]"),
     "all of `batch_size`; settings of an engine or a fallback that speaks no language of the run; the "
     "licence; `model.device` where `dtype` is given": config(
         "batch_size={speech: 2, encode: 3, decode: 5, capture: 7, steer: 11}",

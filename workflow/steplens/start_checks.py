@@ -174,6 +174,8 @@ def require_neurons(config: Config, model: Model, rules: Iterable[str]) -> None:
         asked += [("comparison.k_sweep", max(config.comparison.k_sweep), n_neurons)]
     if "modality_tables" in rules:
         asked += [("modality.k", config.modality.k, n_neurons)]
+    if "causal_decoder" in rules:
+        asked += [("causal.ks", max(config.causal.ks), n_neurons)]
     if "steer" in rules:
         asked += [("steering.k", config.steering.k, n_neurons // 2)]
     for key, k, most in asked:

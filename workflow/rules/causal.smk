@@ -1,0 +1,251 @@
+# In: rankings, encoder states, audio and sentences. Out: causal/texts/<module>/<language>/<task>.parquet,
+# what is written with neurons fixed at medians that tell neither language nor modality apart, and
+# causal/*.csv: what that does to the output. The decoder's modality neurons are those of study modality.
+
+CAUSAL_STEP = CONFIG.causal.step or max(STEPS)
+CAUSAL_TASKS = {
+    "speech_encoder": SPEECH_TASKS,
+    "text_encoder": list(TEXT_TWIN.values()),
+    "decoder": list(TASKS),
+}
+CAUSAL_TABLES = ("effects", "by_language")
+
+
+def causal_texts(module, language, task):
+    """Table of outputs with neurons of a module fixed."""
+    return RESULTS / "causal" / "texts" / module / language / f"{task}.parquet"
+
+
+def causal_modality(task):
+    """The ranking of a task's modality against that of its twin."""
+    speech_task = next(one for one in TEXT_TWIN if task in (one, TEXT_TWIN[one]))
+    step = f"step-{CAUSAL_STEP:02d}"
+    folder = RESULTS / "ranking" / "modality" / speech_task / step
+    return folder / f"{MODALITY_OF[task]}.zarr" / "zarr.json"
+
+
+def causal_twin(task):
+    """The task of the other modality that asks the same of the decoder."""
+    return next(b if a == task else a for a, b in TEXT_TWIN.items() if task in (a, b))
+
+
+def causal_table(name):
+    """A table of this study."""
+    return RESULTS / "causal" / f"{name}.csv"
+
+
+rule causal_medians:
+    """What the neurons of an encoder are fixed at: their medians over the utterances of all languages."""
+    message:
+        "causal: medians of the {wildcards.encoder}"
+    input:
+        stores=lambda wildcards: [
+            encoder_store(wildcards.encoder.removesuffix("_encoder"), lang) for lang in LANGUAGES
+        ],
+        left_out=LEFT_OUT,
+    output:
+        RESULTS / "causal" / "medians" / "{encoder}.zarr" / "zarr.json",
+    log:
+        log_of("causal/medians/{encoder}"),
+    benchmark:
+        benchmark_of("causal/medians/{encoder}")
+    conda:
+        ENVS / "analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        code=code_digest("studies.causal_medians", script="causal_medians"),
+        languages=LANGUAGES,
+    script:
+        "../scripts/causal_medians.py"
+
+
+rule causal_decoder:
+    """Generate with neurons of the decoder fixed, and with the controls.
+
+    Outputs are kept in the folder .parts beside the tables: after a change, or when a job was stopped,
+    only those that are not there are generated.
+    """
+    message:
+        "causal: decoder, {wildcards.task} of {wildcards.lang}"
+    input:
+        MODEL_FETCHED,
+        ranking=lambda wildcards: decoder_ranking(wildcards.task, CAUSAL_STEP),
+        own_modality=lambda wildcards: causal_modality(wildcards.task),
+        other_modality=lambda wildcards: causal_modality(causal_twin(wildcards.task)),
+        encoder=task_encoder_store,
+    output:
+        causal_texts("decoder", "{lang}", "{task}"),
+    log:
+        log_of("causal/decoder/{lang}/{task}"),
+    benchmark:
+        benchmark_of("causal/decoder/{lang}/{task}")
+    conda:
+        ENVS / "torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=240,
+        gpu=GPUS,
+    params:
+        **told_apart(
+            step=CAUSAL_STEP,
+            ks=CONFIG.causal.ks,
+            n_utterances=CONFIG.causal.n_utterances,
+            n_random=CONFIG.causal.n_random,
+            seed=CONFIG.seed,
+            max_new_tokens=CONFIG.decoding.max_new_tokens,
+        ),
+        code=made_with(
+            code_digest("studies.causal", script="causal_decoder"),
+            "torch",
+            "torch",
+            "transformers",
+        ),
+        model=MODEL,
+        # asr and tr keep the source language: another output language leaves them alone.
+        output_language=lambda wildcards: (
+            CONFIG.output_language if wildcards.task in REPRESENTATION_TASKS else ""
+        ),
+    script:
+        "../scripts/causal_decoder.py"
+
+
+rule causal_speech_encoder:
+    """Encode speech with neurons fixed, and decode the states for both tasks."""
+    message:
+        "causal: speech encoder, {wildcards.lang}"
+    input:
+        MODEL_FETCHED,
+        ranking=encoder_ranking("speech_encoder"),
+        medians=RESULTS / "causal" / "medians" / "speech_encoder.zarr" / "zarr.json",
+        corpus=corpus("{lang}"),
+        speech=speech("{lang}"),
+    output:
+        **{
+            task: causal_texts("speech_encoder", "{lang}", task)
+            for task in CAUSAL_TASKS["speech_encoder"]
+        },
+    log:
+        log_of("causal/speech_encoder/{lang}"),
+    benchmark:
+        benchmark_of("causal/speech_encoder/{lang}")
+    conda:
+        ENVS / "torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=16000,
+        runtime=240,
+        gpu=GPUS,
+    params:
+        **told_apart(
+            ks=CONFIG.causal.ks,
+            n_utterances=CONFIG.causal.n_utterances,
+            n_random=CONFIG.causal.n_random,
+            seed=CONFIG.seed,
+            max_new_tokens=CONFIG.decoding.max_new_tokens,
+        ),
+        code=made_with(
+            code_digest("studies.causal_encoder", script="causal_encoder"),
+            "torch",
+            "torch",
+            "torchaudio",
+            "transformers",
+        ),
+        model=MODEL,
+        modality="speech",
+        output_language=CONFIG.output_language,
+    script:
+        "../scripts/causal_encoder.py"
+
+
+use rule causal_speech_encoder as causal_text_encoder with:
+    message:
+        "causal: text encoder, {wildcards.lang}"
+    input:
+        MODEL_FETCHED,
+        ranking=encoder_ranking("text_encoder"),
+        medians=RESULTS / "causal" / "medians" / "text_encoder.zarr" / "zarr.json",
+        corpus=corpus("{lang}"),
+    output:
+        **{
+            task: causal_texts("text_encoder", "{lang}", task)
+            for task in CAUSAL_TASKS["text_encoder"]
+        },
+    log:
+        log_of("causal/text_encoder/{lang}"),
+    benchmark:
+        benchmark_of("causal/text_encoder/{lang}")
+    params:
+        **told_apart(
+            ks=CONFIG.causal.ks,
+            n_utterances=CONFIG.causal.n_utterances,
+            n_random=CONFIG.causal.n_random,
+            seed=CONFIG.seed,
+            max_new_tokens=CONFIG.decoding.max_new_tokens,
+        ),
+        code=made_with(
+            code_digest("studies.causal_encoder", script="causal_encoder"),
+            "torch",
+            "torch",
+            "transformers",
+        ),
+        model=MODEL,
+        modality="text",
+        output_language=CONFIG.output_language,
+
+
+rule summarize_causal:
+    """Quality and language of every set of neurons, and what it has beyond random ones (figures 18, 19)."""
+    message:
+        "causal: effects and intervals"
+    input:
+        texts=[
+            causal_texts(module, lang, task)
+            for module, tasks in CAUSAL_TASKS.items()
+            for task in tasks
+            for lang in LANGUAGES
+        ],
+        unchanged=[decoding(task, lang) for task in TASKS for lang in LANGUAGES],
+        corpora=[corpus(lang) for lang in LANGUAGES],
+        references=fetched(REFERENCES),
+        left_out=LEFT_OUT,
+    output:
+        **{name: causal_table(name) for name in CAUSAL_TABLES},
+    log:
+        log_of("causal/summarize"),
+    benchmark:
+        benchmark_of("causal/summarize")
+    conda:
+        ENVS / "analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        **told_apart(
+            languages=LANGUAGES,
+            splits=SPLITS,
+            output_language=CONFIG.output_language,
+            n_resamples=CONFIG.causal.resamples,
+            seed=CONFIG.seed,
+            degenerate_tokens=CONFIG.steering.degenerate_tokens,
+        ),
+        code=made_with(
+            code_digest("studies.causal_summary", script="causal_summarize"),
+            "analysis",
+            "sacrebleu",
+        ),
+        references=CONFIG.corpus.revision if FROM_HUB else files_digest(REFERENCES),
+        unchanged=[(task, lang) for task in TASKS for lang in LANGUAGES],
+    script:
+        "../scripts/causal_summarize.py"
+
+
+STUDIES["causal"] = [causal_table(name) for name in CAUSAL_TABLES]
+FIGURES |= {
+    18: Drawing("figures.causal:figure18", {"effects_csv": causal_table("effects")}),
+    19: Drawing("figures.causal:figure19", {"by_language_csv": causal_table("by_language")}),
+}

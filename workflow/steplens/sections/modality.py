@@ -1,11 +1,21 @@
 """Report section: neurons that tell speech from text, and how well layers tell the language."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
 
 from ..figures.style import percent
-from ..report_format import Formatter, how_many, number, step_name, task_name
+from ..report_format import (
+    Cell,
+    Formatter,
+    Table,
+    how_many,
+    number,
+    step_name,
+    task_name,
+    two_decimals,
+)
 
 TITLE = "Which neurons tell speech from text"
 TABLES = {
@@ -16,19 +26,57 @@ TABLES = {
 }
 FIGURES = {12: "Modality-selective neurons", 13: "Telling the language, layer by layer"}
 _POOLED = "all"
+Columns = Sequence[tuple[str, str, Callable[[float], str]]]
+
+
+def three_decimals(value: float) -> str:
+    """An AP."""
+    return f"{value:.3f}"
 
 
 def content(tables: dict[str, pd.DataFrame], form: Formatter) -> dict[str, Any]:
     """Findings and tables of the section."""
     neurons, overlap = tables["neurons"], tables["overlap"]
     pooled = neurons[neurons["language"] == _POOLED]
-    drop = ["modality", "invariant_expected", "k"]
     return {
         "k": f"{neurons['k'].iloc[0]:,}",
         "findings": [*_selective(pooled), *_with_language(overlap), *_told(tables["probes"])],
-        "neurons": form.grouped(neurons.drop(columns=drop), ["task", "step"]),
-        "overlap": form.grouped(overlap.drop(columns=["modality", "k"]), ["task", "step"]),
+        "neurons": _by_task(neurons, _NEURONS, form),
+        "overlap": _by_task(overlap, _OVERLAP, form),
     }
+
+
+# Heading of a column, its name in the table, and how its values are written.
+_NEURONS = (
+    ("utterances", "n_valid", number),
+    ("AP = 1", "n_perfect", number),
+    ("AP ≥ 0.95", "n_strong", number),
+    ("AP of the k-th", "ap_at_k", three_decimals),
+    ("in keys and values", "invariant_share", percent),
+)
+_OVERLAP = (
+    ("shared neurons", "shared", number),
+    ("by chance", "expected", number),
+    ("p", "p", number),
+    ("ρ", "rho", two_decimals),
+)
+
+
+def _by_task(table: pd.DataFrame, columns: Columns, form: Formatter) -> list[Table]:
+    """A table a task, with a row a step and language, closed until it is asked for."""
+    tables = []
+    for task, part in table.groupby("task", sort=False):
+        rows = [
+            [
+                Cell(step_name(row["step"]), "word"),
+                form.code(row["language"]),
+                *(Cell(write(row[name])) for _, name, write in columns),
+            ]
+            for row in part.to_dict("records")
+        ]
+        head = ["step", "language", *(heading for heading, *_ in columns)]
+        tables.append(Table(head, rows, task_name(task), folded=True))
+    return tables
 
 
 def _selective(pooled: pd.DataFrame) -> list[str]:

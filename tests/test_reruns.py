@@ -374,7 +374,7 @@ def names(cell: str) -> set[str]:
     listed = re.search(r"names the rest, of (.*?);", text, flags=re.S)[1]
     studies = {
         study: set(re.findall(r"`(\w+)`", rules))
-        for study, rules in re.findall(r"`(\w+)` \(([^)]*)\)", listed)
+        for study, rules in re.findall(r"`(\w+)`\s\(([^)]*)\)", listed)
     }
     every = set(re.findall(r"`(\w+)`", listed)) - set(studies)
     named = set(re.findall(r"`(\w+)`", cell))

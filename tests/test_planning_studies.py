@@ -1,0 +1,77 @@
+"""What the neighbouring studies add to a plan, against what they do."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from conftest import LANGUAGES, ROOT
+
+from steplens.config import parse_config
+from steplens.planning import STAGES, stage_of
+from steplens.planning_studies import RATE_OF, RULES, study_bytes, study_units
+from steplens.rankings import Ranking
+from steplens.sites import neuron_table
+from steplens.studies.causal import ModalityNeurons, trials
+
+COUNTS = {"deu": 10, "spa": 40}
+TOKENS = {"deu": 5.0, "spa": 7.0}
+
+
+def config(**more):
+    settings = {
+        "languages": ["deu", "spa"], "steps": [1, 6], "corpus": {"n_utterances": 40},
+        "steering": {"n_utterances": 2}, "causal": {"ks": [10, 20], "n_utterances": 20, "n_random": 3},
+        "decoding": {"max_new_tokens": 16},
+    }  # fmt: skip
+    return parse_config(settings | more)
+
+
+def test_units_by_hand():
+    units = study_units(config(), COUNTS, 1_000_000, TOKENS)
+    # Two pairs of tasks, two steps; 50 utterances of both tasks, once pooled and once by language.
+    assert units["rank_modality"] == 2 * 2 * 2 * 2 * 50
+    # 10 and 20 sentences; of each k 3 + 2 x 3 sets, up to 16 tokens, four tasks.
+    assert units["causal_decoder"] == 4 * 30 * 2 * 9 * 16
+    encoder = 2 * 2 * 5 * (10 * 5.0 + 20 * 7.0)
+    assert units["causal_speech_encoder"] == units["causal_text_encoder"] == encoder
+
+
+def test_sets_are_those_that_the_study_fixes():
+    settings = json.loads((ROOT / "resources/demo/seamless-m4t-v2-demo/config.json").read_text())
+    neurons = neuron_table(settings, "decoder")
+    ap = np.random.default_rng(1).random((len(LANGUAGES), len(neurons)))
+    ranking = Ranking(list(LANGUAGES), ap, ap.astype("f4"), np.full(len(ap), 9), neurons)
+    own = ModalityNeurons("speech", ap[0], ap[1])
+    one = config().causal
+    made = trials(ranking, "deu", ap[2], one.ks, one.n_random, 1, own)
+    assert len(made) == len(one.ks) * (3 + 2 * one.n_random)
+    assert len(trials(ranking, "deu", ap[2], one.ks, one.n_random, 1)) == len(one.ks) * (
+        2 + one.n_random
+    )
+
+
+def test_a_study_that_is_not_asked_for_costs_nothing():
+    assert study_units(config(studies=["inequality"]), COUNTS, 10, TOKENS) == {}
+    assert study_bytes(config(studies=["similarity"]), 2, 12, 10) == {}
+
+
+def test_rankings_by_modality_are_counted_row_by_row():
+    # Two pairs, two steps, speech and text; all languages and two by themselves.
+    assert study_bytes(config(), 2, 12.0, 1000) == {"rank_modality": 2 * 2 * 2 * 3 * 1000 * 12}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_rule_of_a_study_has_its_stage(rule):
+    assert stage_of(rule) == "neighbouring studies"
+
+
+def test_the_rules_are_those_of_the_rules_files():
+    found = set()
+    for study in ("modality", "inequality", "similarity", "causal"):
+        text = (ROOT / "workflow" / "rules" / f"{study}.smk").read_text(encoding="utf-8")
+        found |= set(re.findall(r"^rule (\w+):", text, flags=re.M))
+        found |= set(re.findall(r"^use rule \w+ as (\w+) with:", text, flags=re.M))
+    assert found == set(RULES)
+    assert set(RATE_OF) <= found
+    assert "neighbouring studies" in STAGES

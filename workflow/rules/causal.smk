@@ -11,29 +11,6 @@ CAUSAL_TASKS = {
 CAUSAL_TABLES = ("effects", "by_language")
 
 
-def causal_texts(module, language, task):
-    """Table of outputs with neurons of a module fixed."""
-    return RESULTS / "causal" / "texts" / module / language / f"{task}.parquet"
-
-
-def causal_modality(task):
-    """The ranking of a task's modality against that of its twin."""
-    speech_task = next(one for one in TEXT_TWIN if task in (one, TEXT_TWIN[one]))
-    step = f"step-{CAUSAL_STEP:02d}"
-    folder = RESULTS / "ranking" / "modality" / speech_task / step
-    return folder / f"{MODALITY_OF[task]}.zarr" / "zarr.json"
-
-
-def causal_twin(task):
-    """The task of the other modality that asks the same of the decoder."""
-    return next(b if a == task else a for a, b in TEXT_TWIN.items() if task in (a, b))
-
-
-def causal_table(name):
-    """A table of this study."""
-    return RESULTS / "causal" / f"{name}.csv"
-
-
 rule causal_medians:
     """What the neurons of an encoder are fixed at: their medians over the utterances of all languages."""
     message:
@@ -73,8 +50,8 @@ rule causal_decoder:
     input:
         MODEL_FETCHED,
         ranking=lambda wildcards: decoder_ranking(wildcards.task, CAUSAL_STEP),
-        own_modality=lambda wildcards: causal_modality(wildcards.task),
-        other_modality=lambda wildcards: causal_modality(causal_twin(wildcards.task)),
+        own_modality=lambda wildcards: modality_ranking(wildcards.task, CAUSAL_STEP),
+        other_modality=lambda wildcards: modality_ranking(twin(wildcards.task), CAUSAL_STEP),
         encoder=task_encoder_store,
     output:
         causal_texts("decoder", "{lang}", "{task}"),
@@ -213,7 +190,7 @@ rule summarize_causal:
         references=fetched(REFERENCES),
         left_out=LEFT_OUT,
     output:
-        **{name: causal_table(name) for name in CAUSAL_TABLES},
+        **{name: study_table("causal", name) for name in CAUSAL_TABLES},
     log:
         log_of("causal/summarize"),
     benchmark:
@@ -244,8 +221,10 @@ rule summarize_causal:
         "../scripts/causal_summarize.py"
 
 
-STUDIES["causal"] = [causal_table(name) for name in CAUSAL_TABLES]
+STUDIES["causal"] = [study_table("causal", name) for name in CAUSAL_TABLES]
 FIGURES |= {
-    18: Drawing("figures.causal:figure18", {"effects_csv": causal_table("effects")}),
-    19: Drawing("figures.causal:figure19", {"by_language_csv": causal_table("by_language")}),
+    18: Drawing("figures.causal:figure18", {"effects_csv": study_table("causal", "effects")}),
+    19: Drawing(
+        "figures.causal:figure19", {"by_language_csv": study_table("causal", "by_language")}
+    ),
 }

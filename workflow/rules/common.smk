@@ -268,6 +268,11 @@ FIGURES = {}
 STUDIES = {}
 
 
+def drawing_of(wildcards):
+    """What draws a figure."""
+    return FIGURES[int(wildcards.number)]
+
+
 def figure_files(number):
     """Both files of a figure."""
     return [RESULTS / "figures" / f"figure{number}.{kind}" for kind in ("svg", "png")]

@@ -36,11 +36,6 @@ FIGURES |= {
 }
 
 
-def drawing_of(wildcards):
-    """What draws a figure."""
-    return FIGURES[int(wildcards.number)]
-
-
 rule figure:
     """Draw one figure from its CSVs."""
     message:

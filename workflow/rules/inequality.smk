@@ -4,22 +4,6 @@
 INEQUALITY_TABLES = ("gini", "shares", "lorenz", "scripts", "paired")
 
 
-def inequality_of(task, language, step):
-    """What was measured of a decoder store."""
-    folder = RESULTS / "inequality" / "decoder" / task / language
-    return folder / f"step-{int(step):02d}.parquet"
-
-
-def inequality_of_encoder(modality, language):
-    """What was measured of an encoder store."""
-    return RESULTS / "inequality" / "encoder" / modality / f"{language}.parquet"
-
-
-def inequality_table(name):
-    """A table of this study."""
-    return RESULTS / "inequality" / f"{name}.csv"
-
-
 rule measure_inequality:
     """Gini coefficients and Lorenz curve of every utterance of one decoder store."""
     message:
@@ -91,7 +75,7 @@ rule summarize_inequality:
         ],
         left_out=LEFT_OUT,
     output:
-        **{name: inequality_table(name) for name in INEQUALITY_TABLES},
+        **{name: study_table("inequality", name) for name in INEQUALITY_TABLES},
     log:
         log_of("inequality/summarize"),
     benchmark:
@@ -111,10 +95,17 @@ rule summarize_inequality:
 
 
 STUDIES["inequality"] = [
-    inequality_table(name) for name in INEQUALITY_TABLES if name != "lorenz"  # for figure 15 alone
+    study_table("inequality", name)
+    for name in INEQUALITY_TABLES
+    if name != "lorenz"  # for figure 15 alone
 ]
-FIGURES[14] = Drawing("figures.inequality:figure14", {"gini_csv": inequality_table("gini")})
+FIGURES[14] = Drawing(
+    "figures.inequality:figure14", {"gini_csv": study_table("inequality", "gini")}
+)
 FIGURES[15] = Drawing(
     "figures.inequality:figure15",
-    {name: inequality_table(name.removesuffix("_csv")) for name in ("lorenz_csv", "paired_csv")},
+    {
+        name: study_table("inequality", name.removesuffix("_csv"))
+        for name in ("lorenz_csv", "paired_csv")
+    },
 )

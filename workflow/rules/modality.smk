@@ -5,18 +5,6 @@
 MODALITY_TABLES = ("neurons", "location", "overlap")
 
 
-def modality_ranking(task, step):
-    """Commit mark of a ranking of a task's modality against that of its twin."""
-    speech_task = next(one for one in TEXT_TWIN if task in (one, TEXT_TWIN[one]))
-    folder = RESULTS / "ranking" / "modality" / speech_task / f"step-{int(step):02d}"
-    return folder / f"{MODALITY_OF[task]}.zarr" / "zarr.json"
-
-
-def modality_table(name):
-    """A table of this study."""
-    return RESULTS / "modality" / f"{name}.csv"
-
-
 rule rank_modality:
     """Rank the decoder's neurons by how well they tell speech from text, for a pair of tasks at one step."""
     message:
@@ -69,7 +57,7 @@ rule modality_tables:
         modality=[modality_ranking(task, step) for task in TASKS for step in STEPS],
         language=[decoder_ranking(task, step) for task in TASKS for step in STEPS],
     output:
-        **{name: modality_table(name) for name in MODALITY_TABLES},
+        **{name: study_table("modality", name) for name in MODALITY_TABLES},
     log:
         log_of("modality/tables"),
     benchmark:
@@ -158,7 +146,7 @@ rule gather_probes:
             ),
         ],
     output:
-        modality_table("probes"),
+        study_table("modality", "probes"),
     log:
         log_of("modality/gather"),
     benchmark:
@@ -175,8 +163,8 @@ rule gather_probes:
         "../scripts/gather.py"
 
 
-STUDIES["modality"] = [modality_table(name) for name in (*MODALITY_TABLES, "probes")]
+STUDIES["modality"] = [study_table("modality", name) for name in (*MODALITY_TABLES, "probes")]
 FIGURES |= {
-    12: Drawing("figures.modality:figure12", {"location_csv": modality_table("location")}),
-    13: Drawing("figures.modality:figure13", {"probes_csv": modality_table("probes")}),
+    12: Drawing("figures.modality:figure12", {"location_csv": study_table("modality", "location")}),
+    13: Drawing("figures.modality:figure13", {"probes_csv": study_table("modality", "probes")}),
 }

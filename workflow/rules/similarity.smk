@@ -7,20 +7,6 @@ RESOURCE_LEVELS = Path(workflow.basedir) / "resources" / "resource_levels.tsv"
 HAS_LEVELS = RESOURCE_LEVELS.is_file()
 
 
-def similarity_table(name):
-    """A table of this study."""
-    return RESULTS / "similarity" / f"{name}.csv"
-
-
-def similarity_pairs(task=None, step=None):
-    """Pairs of one condition: the encoders, or a task in speech and its twin in text at one step."""
-    folder = RESULTS / "similarity" / "pairs"
-    if task is None:
-        return folder / "encoder.parquet"
-    step = step if str(step).startswith("{") else f"{int(step):02d}"
-    return folder / "decoder" / task / f"step-{step}.parquet"
-
-
 SIMILARITY_SETTINGS = {
     "variance": CONFIG.similarity.variance,
     "sentences_per_component": CONFIG.similarity.sentences_per_component,
@@ -111,8 +97,8 @@ rule similarity_tables:
             *(similarity_pairs(task, step) for task in TEXT_TWIN for step in STEPS),
         ],
     output:
-        **{name: similarity_table(name) for name in SIMILARITY_TABLES},
-        **({"resources": similarity_table("resources")} if HAS_LEVELS else {}),
+        **{name: study_table("similarity", name) for name in SIMILARITY_TABLES},
+        **({"resources": study_table("similarity", "resources")} if HAS_LEVELS else {}),
     log:
         log_of("similarity/tables"),
     benchmark:
@@ -132,8 +118,12 @@ rule similarity_tables:
         "../scripts/similarity_tables.py"
 
 
-STUDIES["similarity"] = [similarity_table(name) for name in ("gaps", "lengths", "languages")]
+STUDIES["similarity"] = [
+    study_table("similarity", name) for name in ("gaps", "lengths", "languages")
+]
 FIGURES |= {
-    16: Drawing("figures.similarity:figure16", {"gaps_csv": similarity_table("gaps")}),
-    17: Drawing("figures.similarity:figure17", {"languages_csv": similarity_table("languages")}),
+    16: Drawing("figures.similarity:figure16", {"gaps_csv": study_table("similarity", "gaps")}),
+    17: Drawing(
+        "figures.similarity:figure17", {"languages_csv": study_table("similarity", "languages")}
+    ),
 }

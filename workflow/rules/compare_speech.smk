@@ -290,6 +290,6 @@ rule figure_sources:
         runtime=10,
     params:
         code=code_digest("drawing", script="figure"),
-        number=10,
+        stage="drawing:figure10",
     script:
         "../scripts/figure.py"

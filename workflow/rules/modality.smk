@@ -94,7 +94,7 @@ rule probe_encoder:
         benchmark_of("modality/probes/{encoder}")
     conda:
         ENVS / "analysis.yaml"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=4000,
         runtime=240,

@@ -224,6 +224,10 @@ def _preload() -> None:
     import matplotlib.figure  # noqa: F401
     import pandas  # noqa: F401
     import pyarrow.parquet  # noqa: F401
+    import scipy.stats  # noqa: F401
+    import sklearn.linear_model
+    import sklearn.pipeline
+    import sklearn.preprocessing  # noqa: F401
     import soundfile  # noqa: F401
     import torch  # noqa: F401
     import xarray  # noqa: F401

@@ -14,6 +14,7 @@ import pandas as pd
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from ..atomic import write_csv
 from ..groups import reading
@@ -88,7 +89,8 @@ def probe_language(
     best = best_neurons(ranked)
     rows = []
     for name, states in layers_of(opened, n_layers):
-        right = out_of_fold(states, labels, fold, regularisation) == labels
+        with threadpool_limits(1):  # sums in the same order on every machine
+            right = out_of_fold(states, labels, fold, regularisation) == labels
         for language, recall, low, high, n in _recalls(right, labels, weights, opened.languages):
             rows.append(
                 {

@@ -25,6 +25,9 @@ SMALL = (
     "speech={checks: {leave_out_flagged: false}}",
     "steering={k: 50, n_utterances: 4, n_random: 1, resamples: 100}",
     "comparison={k: 50, k_sweep: [20, 50], resamples: 20}",
+    # Of the studies the one that goes on where it was stopped, and what it needs: the others are many
+    # short jobs that write one table each.
+    "studies=[modality,causal]", "causal={ks: [20], n_utterances: 2, n_random: 1, resamples: 100}",
 )  # fmt: skip
 # What tells how a run went, and what is kept to go on with.
 BOOKKEEPING = ("logs", "benchmarks", ".parts", "takes.jsonl", ".lock")

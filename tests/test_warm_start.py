@@ -97,3 +97,21 @@ def test_without_a_warm_process_the_job_is_left_to_do(monkeypatch, tmp_path):
     folder.mkdir()
     folder.chmod(0o777)
     assert warm_start.run_in_fork(print) is None
+
+
+def test_a_process_that_cannot_listen_is_not_waited_for(monkeypatch, tmp_path):
+    """The address of a socket has 107 bytes at most: in a deep folder every job would wait a minute."""
+    from steplens import warm_start
+
+    deep = tmp_path / ("d" * 100)
+    deep.mkdir()
+    monkeypatch.setattr(warm_start.tempfile, "gettempdir", lambda: str(deep))
+    real, waits = time.sleep, []
+
+    def sleep(seconds):
+        waits.append(seconds)
+        assert sum(waits) < warm_start._START_SECONDS / 2
+        real(seconds)
+
+    monkeypatch.setattr(warm_start.time, "sleep", sleep)
+    assert warm_start.run_in_fork(print) is None

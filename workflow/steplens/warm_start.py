@@ -85,7 +85,7 @@ def _connect() -> socket.socket:
         with contextlib.suppress(OSError):
             return _dial(address)
         address.unlink(missing_ok=True)
-        subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, str(Path(__file__).resolve()), str(address)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -93,7 +93,8 @@ def _connect() -> socket.socket:
             start_new_session=True,
         )
         deadline = time.monotonic() + _START_SECONDS
-        while time.monotonic() < deadline:
+        # It ends at once where it cannot listen: addresses of sockets are short, folders may be deep.
+        while time.monotonic() < deadline and process.poll() is None:
             with contextlib.suppress(OSError):
                 return _dial(address)
             time.sleep(0.05)

@@ -72,6 +72,7 @@ def test_the_rules_are_those_of_the_rules_files():
         text = (ROOT / "workflow" / "rules" / f"{study}.smk").read_text(encoding="utf-8")
         found |= set(re.findall(r"^rule (\w+):", text, flags=re.M))
         found |= set(re.findall(r"^use rule \w+ as (\w+) with:", text, flags=re.M))
-    assert found == set(RULES)
+    assert found == {*RULES, "rank_modality"}
+    assert stage_of("rank_modality") == "rank"
     assert set(RATE_OF) <= found
     assert "neighbouring studies" in STAGES

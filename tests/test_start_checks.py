@@ -61,6 +61,7 @@ WHOLE = {
     "speech_recorded": 5, "encode_speech": 5, "encode_text": 5, "capture": 60, "rank_encoder": 2,
     "rank_decoder": 12, "other_speech_espeak": 5, "other_encode_speech": 5, "other_capture": 30,
     "other_rank_encoder": 1, "other_rank_decoder": 6, "corpus": 5, "decode": 20, "report": 1,
+    "rank_modality": 6,
 }  # fmt: skip
 
 

@@ -27,7 +27,7 @@ STAGES = {
     "encode text": ("encode_text",),
     "decode": ("decode",),
     "capture": ("capture",),
-    "rank": ("rank_encoder", "rank_decoder"),
+    "rank": ("rank_encoder", "rank_decoder", "rank_modality"),
     "compare": (
         "compare_step", "reliability", "compare_sources", "compare_sources_encoder",
         "gather_comparison", "gather_sources", "locate", "count_valid",

@@ -11,13 +11,13 @@ from .studies.twins import TEXT_TWIN
 from .tasks import TASKS
 
 RULES = (
-    "rank_modality", "modality_tables", "probe_encoder", "probe_decoder", "gather_probes",
+    "modality_tables", "probe_encoder", "probe_decoder", "gather_probes",
     "measure_inequality", "measure_inequality_encoder", "summarize_inequality",
     "similarity_encoders", "similarity_decoder", "similarity_tables",
     "causal_medians", "causal_decoder", "causal_speech_encoder", "causal_text_encoder",
     "summarize_causal",
 )  # fmt: skip
-# Whose rate counts for a rule. Of an encoder's interventions the second pass through it is not counted.
+# Whose rate counts for a rule; rank_modality counts to the stage rank. Of an encoder's interventions the second pass through it is not counted.
 RATE_OF = {
     "rank_modality": "rank",
     "causal_decoder": "steer",

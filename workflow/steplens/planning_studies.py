@@ -17,7 +17,8 @@ RULES = (
     "causal_medians", "causal_decoder", "causal_speech_encoder", "causal_text_encoder",
     "summarize_causal",
 )  # fmt: skip
-# Whose rate counts for a rule; rank_modality counts to the stage rank. Of an encoder's interventions the second pass through it is not counted.
+# Whose rate counts for a rule; rank_modality counts to the stage rank. Of an encoder's interventions the
+# second pass through it is not counted.
 RATE_OF = {
     "rank_modality": "rank",
     "causal_decoder": "steer",

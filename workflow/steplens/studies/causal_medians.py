@@ -7,10 +7,9 @@ import numpy as np
 
 from ..ranking import rank, use_threads
 from ..rankings import Ranking, model_of, neurons_of, open_condition, write_ranking
+from .twins import POOLED
 
 log = logging.getLogger(__name__)
-
-POOLED = "all"  # the row of a ranking in which all languages are one
 
 
 def encoder_medians(

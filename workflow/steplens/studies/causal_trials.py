@@ -12,7 +12,7 @@ import pandas as pd
 from ..intervention import Replacement, matched_random_columns
 from ..rankings import Ranking, open_ranking
 from ..selection import top_k
-from .causal_medians import POOLED
+from .twins import POOLED
 
 NOT_MATCHED = "none"  # for neurons that are no random ones
 

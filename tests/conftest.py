@@ -61,6 +61,22 @@ def features():
     return [torch.randn(n, 160, generator=generator) for n in (41, 74, 59, 34, 80)]
 
 
+@pytest.fixture
+def generated(monkeypatch):
+    """Sentences of every batch that is generated."""
+    from steplens.decoding import Decoder
+
+    batches = []
+    greedy = Decoder.greedy
+
+    def watched(self, states, *rest):
+        batches.append(len(states))
+        return greedy(self, states, *rest)
+
+    monkeypatch.setattr(Decoder, "greedy", watched)
+    return batches
+
+
 def made_by(source, code="a") -> dict:
     """What a rule would tell a stage of its model and code."""
     from steplens.checkpoint import checkpoint_digest

@@ -160,20 +160,6 @@ def run(inputs, source, tmp_path):
     return call
 
 
-@pytest.fixture
-def generated(monkeypatch):
-    """Sentences of every batch that is generated."""
-    batches = []
-    greedy = Decoder.greedy
-
-    def watched(self, states, *rest):
-        batches.append(len(states))
-        return greedy(self, states, *rest)
-
-    monkeypatch.setattr(Decoder, "greedy", watched)
-    return batches
-
-
 def decoder_plan(inputs, language="deu", ks=(10, 30), n_random=1):
     rankings = inputs / "rankings"
     own, other = (open_ranking(rankings / f"{name}.zarr") for name in ("text", "speech"))

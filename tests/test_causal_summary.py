@@ -10,7 +10,7 @@ from steplens.atomic import write_parquet
 from steplens.figures import causal as figures
 from steplens.language_id import language_probabilities
 from steplens.languages import load_languages
-from steplens.report_format import Formatter
+from steplens.report_format import Formatter, points
 from steplens.resampling import draw_counts
 from steplens.scoring import character_edits, plain_text
 from steplens.sections import section
@@ -253,17 +253,27 @@ def test_effects_are_means_over_languages(run):
 def test_figures_and_section_take_these_tables(run, tmp_path):
     """Every panel has a line for each kind that there is; every sentence reads its numbers."""
     outputs = run[-1]
-    figures.figure18(outputs["effects"], tmp_path / "figure18")
+    figures.figure18(outputs["effects"], outputs["by_language"], tmp_path / "figure18")
     figures.figure19(outputs["by_language"], tmp_path / "figure19")
     assert {path.suffix for path in tmp_path.iterdir()} == {".svg", ".png"}
-    drawn = figures.draw_effects(figures._read(outputs["effects"]))
+    drawn = figures.draw_effects(
+        *(figures._read(outputs[one]) for one in ("effects", "by_language"))
+    )
     labels = [axes.get_legend_handles_labels()[1] for axes in drawn.axes]
-    assert [len(one) for one in labels] == [4, 4, 6, 6]  # encoder without the modality's
+    assert [len(one) for one in labels] == [5, 5, 7, 7]  # encoder without the modality's
     study = section("causal")
     tables = {name: pd.read_csv(path) for name, path in outputs.items()}
     content = study.content(tables, Formatter())
-    assert content["findings"]
     assert all("nan" not in one for one in content["findings"])
+    rows = tables["by_language"]
+    rows = rows[(rows["neurons"] == "language") & (rows["k"] == rows["k"].max())]
+    rows = rows[
+        (rows["task"] == "asr") & (rows["measure"] == "cer") & (rows["module"] == "decoder")
+    ]
+    worst = rows.loc[rows["change"].idxmax()]
+    expected = f"worst {Formatter().name(worst['language'])} {points(worst['change'])}"
+    (finding,) = (one for one in content["findings"] if "(asr): without" in one)
+    assert f"median of languages {points(rows['change'].median())}, {expected}" in finding
 
 
 def test_a_language_without_a_value_is_left_out_of_the_mean():

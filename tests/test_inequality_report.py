@@ -106,6 +106,17 @@ def test_figures_fit_a_page_and_hold_all_that_they_are_given(tables):
     for axes, step in zip(layers.axes[1:], sorted(decoder["step"].unique()), strict=True):
         lines = [line for line in axes.get_lines() if len(line.get_xdata()) == n_layers]
         assert len(lines) == decoder["task"].nunique(), step
+        hollow = [line for line in axes.get_lines() if line.get_markerfacecolor() == "white"]
+        means = decoder[(decoder["language"] == "all") & (decoder["step"] == step)]
+        changing = means[(means["layer"] == "step-dependent") & (means["submodule"] == "all")]
+        drawn = [value for line in hollow for value in line.get_ydata()]
+        assert sorted(drawn) == sorted(changing["gini"]), step
+    crosses = [
+        line for axes in curves.axes for line in axes.get_lines() if line.get_marker() == "x"
+    ]
+    changing = tables["paired"][tables["paired"]["layer"] == "step-dependent"]
+    drawn = [value for line in crosses for value in line.get_xdata()]
+    assert sorted(drawn) == sorted(changing["difference"])
     labels = [text.get_text() for axes in curves.axes for text in axes.get_yticklabels()]
     for language in tables["paired"]["language"].unique():
         assert ("mean" if language == "all" else f"{NAMES[language]} ({language})") in labels

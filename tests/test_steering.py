@@ -74,20 +74,6 @@ def run(inputs, source, tmp_path):
     return call
 
 
-@pytest.fixture
-def generated(monkeypatch):
-    """Sentences of every batch that is generated."""
-    batches = []
-    greedy = Decoder.greedy
-
-    def watched(self, states, *rest):
-        batches.append(len(states))
-        return greedy(self, states, *rest)
-
-    monkeypatch.setattr(Decoder, "greedy", watched)
-    return batches
-
-
 def test_every_output_is_that_of_its_sentence_alone(run, source, inputs, tmp_path):
     """Two steps, two targets, three conditions each, four sentences, in batches of ten."""
     run()

@@ -223,7 +223,10 @@ rule summarize_causal:
 
 STUDIES["causal"] = [study_table("causal", name) for name in CAUSAL_TABLES]
 FIGURES |= {
-    18: Drawing("figures.causal:figure18", {"effects_csv": study_table("causal", "effects")}),
+    18: Drawing(
+        "figures.causal:figure18",
+        {f"{name}_csv": study_table("causal", name) for name in ("effects", "by_language")},
+    ),
     19: Drawing(
         "figures.causal:figure19", {"by_language_csv": study_table("causal", "by_language")}
     ),

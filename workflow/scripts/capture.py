@@ -5,12 +5,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from steplens.job import model_source, run_stage
+from steplens.job import model_arguments, run_stage
 
 run_stage(
     snakemake,
     "capture:capture",
-    source=model_source(snakemake),
     task=snakemake.wildcards.task,
     language=snakemake.wildcards.lang,
     step=int(snakemake.wildcards.tt),
@@ -20,5 +19,5 @@ run_stage(
     output=Path(snakemake.output[0]),
     dtype=snakemake.params.dtype,
     batch_size=snakemake.config["batch_size"]["capture"],
-    made_by={"model": dict(snakemake.params.model), "code": snakemake.params.code},
+    **model_arguments(snakemake),
 )

@@ -5,12 +5,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from steplens.job import model_source, run_stage
+from steplens.job import fixing_arguments, run_stage
 
 run_stage(
     snakemake,
     "studies.causal:causal_decoder",
-    source=model_source(snakemake),
     task=snakemake.wildcards.task,
     language=snakemake.wildcards.lang,
     output_language=snakemake.params.output_language,
@@ -21,10 +20,6 @@ run_stage(
     encoder_store=Path(snakemake.input.encoder),
     output=Path(snakemake.output[0]),
     ks=snakemake.params.ks,
-    n_utterances=snakemake.params.n_utterances,
-    n_random=snakemake.params.n_random,
-    seed=snakemake.params.seed,
-    max_new_tokens=snakemake.params.max_new_tokens,
     batch_size=snakemake.config["batch_size"]["steer"],
-    made_by={"model": dict(snakemake.params.model), "code": snakemake.params.code},
+    **fixing_arguments(snakemake),
 )

@@ -5,12 +5,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from steplens.job import model_source, run_stage
+from steplens.job import model_arguments, run_stage
 
 run_stage(
     snakemake,
     "decoding:decode",
-    source=model_source(snakemake),
     task=snakemake.wildcards.task,
     language=snakemake.wildcards.lang,
     output_language=snakemake.params.output_language,
@@ -18,5 +17,5 @@ run_stage(
     output=Path(snakemake.output[0]),
     max_new_tokens=snakemake.params.max_new_tokens,
     batch_size=snakemake.config["batch_size"]["decode"],
-    made_by={"model": dict(snakemake.params.model), "code": snakemake.params.code},
+    **model_arguments(snakemake),
 )

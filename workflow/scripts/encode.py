@@ -5,13 +5,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from steplens.job import model_source, run_stage
+from steplens.job import model_arguments, run_stage
 
 speech = snakemake.input.get("speech")
 run_stage(
     snakemake,
     "encoding:encode",
-    source=model_source(snakemake),
     modality=snakemake.params.modality,
     language=snakemake.wildcards.lang,
     corpus=Path(snakemake.input.corpus),
@@ -19,5 +18,5 @@ run_stage(
     output=Path(snakemake.output[0]),
     dtype=snakemake.params.dtype,
     batch_size=snakemake.config["batch_size"]["encode"],
-    made_by={"model": dict(snakemake.params.model), "code": snakemake.params.code},
+    **model_arguments(snakemake),
 )

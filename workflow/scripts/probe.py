@@ -5,20 +5,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from steplens.job import run_stage
+from steplens.job import condition_of, run_stage
 
-wildcards, params = snakemake.wildcards, snakemake.params
-condition = (
-    {"module": wildcards.encoder}
-    if wildcards.get("encoder")
-    else {"module": "decoder", "task": wildcards.task, "step": int(wildcards.tt)}
-)
+params = snakemake.params
 run_stage(
     snakemake,
     "studies.probes:probe_language",
     stores=dict(zip(params.languages, map(Path, snakemake.input.stores), strict=True)),
     ranking=Path(snakemake.input.ranking),
-    condition=condition,
+    condition=condition_of(snakemake),
     output=Path(snakemake.output[0]),
     folds=params.folds,
     regularisation=params.regularisation,

@@ -5,14 +5,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from steplens.job import run_stage
+from steplens.job import condition_of, run_stage
 
-wildcards = snakemake.wildcards
-condition = (
-    {"module": wildcards.encoder}
-    if wildcards.get("encoder")
-    else {"module": "decoder", "task": wildcards.task, "step": int(wildcards.tt)}
-)
 run_stage(
     snakemake,
     "rankings:rank_condition",
@@ -20,6 +14,6 @@ run_stage(
     output=Path(snakemake.output[0]),
     include_step_invariant=snakemake.params.include_step_invariant,
     threads=snakemake.threads,
-    condition=condition,
+    condition=condition_of(snakemake),
     left_out=Path(snakemake.input.left_out),
 )

@@ -24,6 +24,29 @@ def model_source(snakemake: Any) -> ModelSource:
     return ModelSource(model["path"], model["revision"], model["dtype"], model["device"])
 
 
+def model_arguments(snakemake: Any) -> dict[str, Any]:
+    """The checkpoint, and what outputs keep of it and of the code: ``source`` and ``made_by`` of a stage."""
+    params = snakemake.params
+    return {
+        "source": model_source(snakemake),
+        "made_by": {"model": dict(params.model), "code": params.code},
+    }
+
+
+def fixing_arguments(snakemake: Any) -> dict[str, Any]:
+    """What stages share that generate with neurons fixed, beside ``model_arguments``."""
+    names = ("n_utterances", "n_random", "seed", "max_new_tokens")
+    return model_arguments(snakemake) | {name: snakemake.params[name] for name in names}
+
+
+def condition_of(snakemake: Any) -> dict[str, str | int]:
+    """What the stores of a job must say of themselves: an encoder, or the decoder's task and step."""
+    wildcards = snakemake.wildcards
+    if wildcards.get("encoder"):
+        return {"module": wildcards.encoder}
+    return {"module": "decoder", "task": wildcards.task, "step": int(wildcards.tt)}
+
+
 @dataclass(frozen=True)
 class Job:
     """One call of ``module:function`` of steplens, with its log and its share of the processor."""

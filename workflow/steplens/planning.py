@@ -7,6 +7,7 @@ done already cost nothing.
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -253,7 +254,7 @@ def disk_bytes(
         """One utterance in a store: its neurons and its residual stream."""
         return item * (model.n_neurons(module) + model.n_hidden(module) * hidden)
 
-    n_bytes: dict[str, float] = dict(fetched or {})
+    n_bytes: defaultdict[str, float] = defaultdict(float, fetched or {})
     per_neuron = len(sentences) * (_AP_BYTES + _MEDIAN_BYTES[config.store.dtype])
     for part in parts_of(config, sentences, engine_of):
         conditions = len(part.tasks) * len(config.steps)
@@ -263,13 +264,13 @@ def disk_bytes(
                 "text": one.tokens,
             }
             wav = one.seconds * _WAV_BYTES_A_SECOND + _WAV_HEADER_BYTES
-            _add(n_bytes, f"{part.prefix}speech_{engine}", one.n * wav)
+            n_bytes[f"{part.prefix}speech_{engine}"] += one.n * wav
             for modality in part.modalities:
                 states = positions[modality] * hidden * state_item
                 encoded = one.n * (row(f"{modality}_encoder") + states) + _STORE_BYTES
-                _add(n_bytes, f"{part.prefix}encode_{modality}", encoded)
+                n_bytes[f"{part.prefix}encode_{modality}"] += encoded
             captured = one.n * row("decoder") + _STORE_BYTES
-            _add(n_bytes, f"{part.prefix}capture", conditions * captured)
+            n_bytes[f"{part.prefix}capture"] += conditions * captured
         encoders = [model.n_neurons(f"{modality}_encoder") for modality in part.modalities]
         n_bytes[f"{part.prefix}rank_encoder"] = sum(
             per_neuron * n_neurons + _STORE_BYTES for n_neurons in encoders
@@ -277,7 +278,7 @@ def disk_bytes(
         ranked = per_neuron * ranked_neurons(config, model) + _STORE_BYTES
         n_bytes[f"{part.prefix}rank_decoder"] = conditions * ranked
     per_value = _AP_BYTES + _MEDIAN_BYTES[config.store.dtype]
-    return n_bytes | planning_studies.study_bytes(
+    return dict(n_bytes) | planning_studies.study_bytes(
         config, len(sentences), per_value, ranked_neurons(config, model)
     )
 
@@ -302,10 +303,6 @@ def download_bytes(
         "fetch_sentences": n_sentence_languages * _TSV_BYTES,
         "fetch_recordings": n_recorded_languages * _ARCHIVE_BYTES,
     }
-
-
-def _add(totals: dict[str, float], key: str, value: float) -> None:
-    totals[key] = totals.get(key, 0) + value
 
 
 # --- time ------------------------------------------------------------------------------------------
@@ -367,7 +364,7 @@ def work_units(
     config: Config, model: Model, sentences: Mapping[str, Sentences], engine_of: Mapping[str, str]
 ) -> dict[str, float]:
     """Units of work (``UNIT_OF``) of all jobs of each rule together."""
-    units: dict[str, float] = {}
+    units: defaultdict[str, float] = defaultdict(float)
     n_steps = len(config.steps)
     examples = sum(one.n for one in sentences.values()) / 1e6
     ranked = ranked_neurons(config, model)
@@ -377,14 +374,14 @@ def work_units(
             jobs = {f"speech_{engine}": 1, "decode": n_tasks, "capture": n_tasks * n_steps}
             jobs |= {f"encode_{modality}": 1 for modality in part.modalities}
             for rule, n_jobs in jobs.items():
-                _add(units, part.prefix + rule, n_jobs * job_units(config, rule, one.n, one))
+                units[part.prefix + rule] += n_jobs * job_units(config, rule, one.n, one)
         encoders = sum(model.n_neurons(f"{modality}_encoder") for modality in part.modalities)
         units[f"{part.prefix}rank_encoder"] = examples * encoders
         units[f"{part.prefix}rank_decoder"] = n_tasks * n_steps * examples * ranked
     for one in sentences.values():
         outputs = min(one.n, config.steering.n_utterances) * interventions(config)
         steered = job_units(config, "steer", outputs, one)
-        _add(units, "steer", len(STEERED_TASKS) * n_steps * steered)
+        units["steer"] += len(STEERED_TASKS) * n_steps * steered
     # Both sides of every pair are ranked in every resample; of three sources there are three pairs.
     resampled = 2 * config.comparison.resamples * examples
     units["compare_step"] = n_steps * resampled * ranked
@@ -395,7 +392,7 @@ def work_units(
         units["compare_sources_encoder"] = resampled * model.n_neurons("speech_encoder")
     counts = {language: one.n for language, one in sentences.items()}
     tokens = {language: job_units(config, "decode", 1, one) for language, one in sentences.items()}
-    return units | planning_studies.study_units(config, counts, ranked, tokens)
+    return dict(units) | planning_studies.study_units(config, counts, ranked, tokens)
 
 
 def interventions(config: Config) -> int:

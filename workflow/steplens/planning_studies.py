@@ -4,6 +4,7 @@ Counted is what grows with neurons or with generated tokens. Probes, similarity 
 processor time beside these, and have no rate.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping
 
 from .config import Config
@@ -62,7 +63,7 @@ def study_units(
     tokens : mapping of language to float
         Generated tokens of a sentence that nothing steers.
     """
-    units: dict[str, float] = {}
+    units: defaultdict[str, float] = defaultdict(float)
     if "modality" in config.studies:
         # Both tasks of a pair are ranked together: once pooled, and once by language.
         ranked = 2 * 2 * sum(n_utterances.values()) / 1e6 * n_ranked
@@ -74,12 +75,8 @@ def study_units(
             sentences = min(n, config.causal.n_utterances)
             # Of each k: the language's, the modality's, random ones for both, another language's.
             decoder = sentences * sets * (3 + 2 * n_random) * limit
-            _add(units, "causal_decoder", len(TASKS) * decoder)
+            units["causal_decoder"] += len(TASKS) * decoder
             encoder = sentences * sets * (2 + n_random) * tokens[language]
             for rule in ("causal_speech_encoder", "causal_text_encoder"):
-                _add(units, rule, 2 * encoder)  # two tasks start from each encoder
-    return units
-
-
-def _add(totals: dict[str, float], key: str, value: float) -> None:
-    totals[key] = totals.get(key, 0) + value
+                units[rule] += 2 * encoder  # two tasks start from each encoder
+    return dict(units)

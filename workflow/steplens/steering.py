@@ -8,27 +8,23 @@ them share the batches. The unsteered run is the decode stage's output.
 
 import logging
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from .atomic import write_parquet
-from .batching import run_batches
+from .fixed_generation import generate_fixed, missing_jobs
 from .intervention import (
-    Intervention,
     Replacement,
     control_columns,
     matched_random_columns,
     replacement,
 )
 from .model_source import ModelSource
-from .progress import progress
 from .rankings import Ranking, open_ranking
-from .repetition import longest_repeat
 from .steered_outputs import SteeredOutputs
 from .store import open_store, read_states
 from .tasks import IDENTIFICATION_TASK, MODALITY_OF
@@ -148,12 +144,7 @@ def steer(
         },
     )
     by_digest = {one.fixed.digest: one.fixed for plan in plans.values() for one in plan}
-    missing = [
-        (digest, row)
-        for digest in by_digest
-        for row, utterance in enumerate(utterances)
-        if (digest, utterance) not in known
-    ]
+    missing = missing_jobs(by_digest, utterances, [known])
     if missing:
         from .provenance import require_same_model
 
@@ -161,7 +152,7 @@ def steer(
         for step, ranking in opened.items():
             require_same_model(ranking.attributes, source, made_by, rankings[step])
         states = read_states(data)[:n_utterances]
-        _generate(
+        generate_fixed(
             source, f"steer {task} {language}", language, missing, by_digest, states, utterances,
             max_new_tokens, batch_size, known,
         )  # fmt: skip
@@ -180,57 +171,6 @@ def steer(
                  len(plan))  # fmt: skip
     known.close()
     log.info("%s %s: %d outputs generated, the others were there", task, language, len(missing))
-
-
-def _generate(
-    source: ModelSource,
-    what: str,
-    language: str,
-    jobs: Sequence[tuple[str, int]],
-    by_digest: Mapping[str, Replacement],
-    states: Sequence[np.ndarray],
-    utterances: Sequence[int],
-    max_new_tokens: int,
-    batch_size: int,
-    known: SteeredOutputs,
-) -> None:
-    """Generate the outputs of ``jobs``, (digest of what is fixed, row of ``states``) each."""
-    import torch  # a job that has nothing to generate spares the seconds that this takes
-
-    from .decoding import Decoder
-
-    decoder = Decoder(source, max_new_tokens)
-
-    def run(numbers: np.ndarray) -> list[dict[str, Any]]:
-        batch = [jobs[number] for number in numbers]
-        # The sentences of a batch are few: each of them stands there under many interventions.
-        different, which = np.unique([row for _, row in batch], return_inverse=True)
-        inputs = decoder.to_device([states[row] for row in different])
-        which = torch.from_numpy(which).to(inputs[0].device)
-        fixed = [(slice(at, at + 1), by_digest[digest]) for at, (digest, _) in enumerate(batch)]
-        contents, ended = decoder.greedy(
-            *(one.index_select(0, which) for one in inputs),
-            language,
-            np.array([utterances[row] for _, row in batch]),
-            Intervention(decoder.model.text_decoder, fixed),
-        )
-        return [
-            {
-                "fixed": digest,
-                "utterance": utterances[row],
-                "n_tokens": len(tokens),
-                "ended": end,
-                "longest_repeat": longest_repeat(tokens),
-                "text": decoder.text(tokens),
-            }
-            for (digest, row), tokens, end in zip(batch, contents, ended, strict=True)
-        ]
-
-    lengths = [len(states[row]) for _, row in jobs]
-    with progress(len(jobs), what, "sentence") as bar:
-        for numbers, rows in run_batches(lengths, batch_size, len(jobs), run):
-            known.add(rows)
-            bar.update(len(numbers))
 
 
 def _row(trial: Trial, output: Mapping[str, Any]) -> dict[str, Any]:

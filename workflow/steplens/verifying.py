@@ -13,10 +13,11 @@ from typing import Any
 
 from .atomic import TableError, read_parquet, table_digest
 from .groups import COMMIT_MARK, StoreError, group_path, open_group, read_root
+from .pooled import ALL
 from .progress import progress
 from .rankings import open_ranking
 from .store_check import check_store
-from .studies.twins import POOLED, TEXT_TWIN
+from .studies.twins import TEXT_TWIN
 from .takes import file_digest
 from .tasks import MODALITY_OF
 
@@ -125,7 +126,7 @@ class Verification:
                     modality = MODALITY_OF[task]
                     path = folder / speech_task / f"step-{step:02d}" / f"{modality}.zarr"
                     condition = {"task": task, "step": step, "label": modality}
-                    rows = [POOLED, *self.languages]
+                    rows = [ALL, *self.languages]
                     yield Part(path, ranking_check(stores, condition, rows))
 
     def _corpus(self, language: str) -> Path:

@@ -17,6 +17,8 @@ from .style import (
     TASK_NAMES,
     VERMILION,
     in_order,
+    legend_entries,
+    light_grid,
     new_figure,
     no_data,
     save,
@@ -36,11 +38,12 @@ _LABELS = {"chrf": "chrF", "cer": "character error rate (%)"}
 _CHANGES = {"chrf": "change of chrF (points)", "cer": "change of character error rate (points)"}
 _SCALE = {"chrf": 1.0, "cer": 100.0}
 _MODULES = ("encoder", "decoder")
+_APART = 1.035  # kinds stand side by side: a factor of k
 
 
-def figure18(effects_csv: Path, stem: Path) -> None:
+def figure18(effects_csv: Path, by_language_csv: Path, stem: Path) -> None:
     """Quality of the output over the number of neurons that are replaced."""
-    save(draw_effects(_read(effects_csv)), stem)
+    save(draw_effects(_read(effects_csv), _read(by_language_csv)), stem)
 
 
 def figure19(by_language_csv: Path, stem: Path) -> None:
@@ -54,19 +57,20 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 @styled
-def draw_effects(effects: pd.DataFrame) -> Figure:
+def draw_effects(effects: pd.DataFrame, by_language: pd.DataFrame) -> Figure:
     """Figure 18: character error rate of asr and tr, chrF of s2t and t2t, over k.
 
     Parameters
     ----------
-    effects : DataFrame
-        ``causal/effects.csv``.
+    effects, by_language : DataFrame
+        ``causal/effects.csv`` and ``causal/by_language.csv``.
 
     Returns
     -------
     Figure
         Above neurons of the encoder, below those of the decoder, one column a task; a line a kind of
-        neurons with its 95 % intervals. Dashed grey: all neurons free.
+        neurons, the mean over languages with its 95 % interval; hollow, the median over languages of the
+        own language's. Dotted grey: all neurons free.
     """
     if effects.empty:
         return no_data(new_figure(5, 2), "no output with neurons replaced")
@@ -81,6 +85,7 @@ def draw_effects(effects: pd.DataFrame) -> Figure:
         for module, axes in zip(_MODULES, grid[:, place], strict=True):
             rows = part[(part["module"] == "decoder") == (module == "decoder")]
             _over_k(axes, rows, ks, measure)
+            _medians(axes, _of(by_language, task), rows["module"].unique(), measure)
             axes.set_ylim(bottom, top)
             axes.set_ylabel(_LABELS[measure])
             step = rows["step"].max()
@@ -174,7 +179,7 @@ def _over_k(axes: Axes, rows: pd.DataFrame, ks: list[int], measure: str) -> None
     # Kinds stand a little apart at each k: where they are equal, all stay visible.
     for place, found, (label, colour, marker, dash) in _kinds(rows):
         found = found.sort_values("k")
-        x = found["k"] * 1.035 ** (place - (len(_KINDS) - 1) / 2)
+        x = found["k"] * _APART ** (place - (len(_KINDS) - 1) / 2)
         axes.vlines(x, scale * found["value_low"], scale * found["value_high"], color=colour,
                     linewidth=1.1, alpha=0.7)  # fmt: skip
         axes.plot(x, scale * found["value"], color=colour, marker=marker, linestyle=dash,
@@ -183,8 +188,17 @@ def _over_k(axes: Axes, rows: pd.DataFrame, ks: list[int], measure: str) -> None
     axes.set_xticks(ks, [f"{k:,}" for k in ks])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlim(ks[0] / 1.25, ks[-1] * 1.25)
-    axes.grid(axis="y", color="#e5e5e5", linewidth=0.6)
-    axes.set_axisbelow(True)
+    light_grid(axes)
+
+
+def _medians(axes: Axes, rows: pd.DataFrame, modules: np.ndarray, measure: str) -> None:
+    """The middle language: one in which generation runs away carries the mean."""
+    own = rows[rows["module"].isin(modules) & (rows["neurons"] == "language")]
+    median = _SCALE[measure] * own.groupby("k")["value"].median()
+    _, colour, marker, _ = _KINDS["language", "none"]
+    axes.plot(median.index * _APART ** ((len(_KINDS) - 1) / 2), median, color=colour, marker=marker,
+              markerfacecolor="white", markersize=4.5, linestyle="none",
+              label="own language's, median over languages")  # fmt: skip
 
 
 def _by_language(axes: Axes, rows: pd.DataFrame, languages: list[str], measure: str) -> None:
@@ -205,7 +219,4 @@ def _by_language(axes: Axes, rows: pd.DataFrame, languages: list[str], measure: 
 
 
 def _legend(figure: Figure) -> None:
-    handles: dict = {}
-    for axes in figure.axes:
-        handles |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-    figure.legend(handles.values(), handles, loc="outside upper center", ncols=3, handlelength=3)
+    figure.legend(*legend_entries(figure.axes), loc="outside upper center", ncols=3, handlelength=3)

@@ -10,6 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..languages import load_languages
+from ..pooled import ALL
+from ..studies.inequality_groups import STEP_DEPENDENT
 from ..studies.twins import TEXT_TWIN
 from .style import (
     BLACK,
@@ -22,13 +24,14 @@ from .style import (
     VERMILION,
     full_name,
     in_order,
+    legend_entries,
+    light_grid,
     new_figure,
     no_data,
     save,
     styled,
 )
 
-ALL = "all"
 _ALPHA = 0.05
 # Label, colour and line of each task; the encoders have colours of speech and text.
 _TASKS = {
@@ -84,7 +87,7 @@ def draw_layers(gini: pd.DataFrame) -> Figure:
     -------
     Figure
         A panel for the encoders and one for each step of the decoder; a line a task. The markers at the
-        right are the whole module.
+        right are the whole module; hollow, without the cross-attention's keys and values.
     """
     means = gini[(gini["language"] == ALL) & (gini["submodule"] == ALL)]
     if means.empty:
@@ -105,7 +108,7 @@ def draw_layers(gini: pd.DataFrame) -> Figure:
             axes.set_ylabel("Gini coefficient of magnitudes")
     if len(panels[0][1]):
         grid[0].legend()
-    handles, labels = _of_all(grid[1 : len(panels)])
+    handles, labels = legend_entries(grid[1 : len(panels)])
     if labels:
         figure.legend(handles, labels, loc="outside upper center", ncols=4 if columns > 3 else 2)
     return figure
@@ -115,7 +118,11 @@ def _layers(axes: Axes, part: pd.DataFrame) -> None:
     layers = sorted({int(layer) for layer in part["layer"] if layer.isdigit()})
     if not layers:
         return
-    module_at = layers[-1] + max(1.5, 0.08 * len(layers))
+    apart = max(1.5, 0.08 * len(layers))
+    # Right of the layers: place, tick and face of what is not one of them.
+    wholes = {ALL: (layers[-1] + apart, ALL, None)}
+    if (part["layer"] == STEP_DEPENDENT).any():
+        wholes[STEP_DEPENDENT] = (layers[-1] + 2 * apart, "without\nk and v", "white")
     tasks = [task for task in _TASKS if task in set(part["task"])]
     for number, task in enumerate(tasks):
         label, colour, dash = _TASKS[task]
@@ -132,20 +139,22 @@ def _layers(axes: Axes, part: pd.DataFrame) -> None:
             single["layer"], single["gini"], color=colour, linestyle=dash, linewidth=1.4,
             label=label, **few,
         )  # fmt: skip
-        # Side by side: they differ little.
-        place = module_at + 0.02 * len(layers) * (number - (len(tasks) - 1) / 2)
-        module = rows[rows["layer"] == ALL]
-        axes.plot(
-            [place] * 2, module[["ci_low", "ci_high"]].to_numpy()[0], color=colour, linewidth=1
-        )
-        axes.plot(place, module["gini"].iloc[0], color=colour, marker="D", markersize=4)
+        for layer, (place, _, face) in wholes.items():
+            # Side by side: they differ little.
+            place += apart / 12 * (number - (len(tasks) - 1) / 2)
+            whole = rows[rows["layer"] == layer]
+            axes.vlines(place, whole["ci_low"], whole["ci_high"], color=colour, linewidth=1)
+            axes.plot(
+                [place] * len(whole), whole["gini"], color=colour, marker="D", markersize=4,
+                markerfacecolor=face or colour, linestyle="none",
+            )  # fmt: skip
     every = -(-len(layers) // 6)
     ticks = layers[::every]
-    axes.set_xticks([*ticks, module_at], [*map(str, ticks), ALL])
-    axes.axvline((layers[-1] + module_at) / 2, color="#d0d0d0", linewidth=0.7)
+    places, names, _ = zip(*wholes.values(), strict=True)
+    axes.set_xticks([*ticks, *places], [*map(str, ticks), *names])
+    axes.axvline(layers[-1] + apart / 2, color="#d0d0d0", linewidth=0.7)
     axes.set_xlabel("layer")
-    axes.grid(axis="y", color="#e5e5e5", linewidth=0.6)
-    axes.set_axisbelow(True)
+    light_grid(axes)
 
 
 @styled
@@ -167,7 +176,8 @@ def draw_concentration(
         Above, Lorenz curves of the encoders and of each pair of tasks at the first and at the last step,
         means over the languages in Latin script and over the others; beneath those of the decoder, the
         same minus that of text in Latin script. Below, a panel a pair of tasks: a row a language, a
-        marker a step, hollow where the corrected p is 0.05 or more.
+        marker a step, hollow where the corrected p is 0.05 or more; a cross without the cross-attention's
+        keys and values.
     """
     if lorenz.empty:
         return no_data(new_figure(5, 2), "no activation measured")
@@ -193,7 +203,7 @@ def draw_concentration(
     if first < len(curves):
         grid[1, first].set_ylabel("minus text,\nLatin (points)")
         grid[1, first].tick_params(axis="y", labelleft=True)
-    handles, labels = _of_all(grid[0])
+    handles, labels = legend_entries(grid[0])
     above.legend(handles, labels, loc="outside upper center", ncols=5)
     pairs = in_order(zip(whole["speech_task"], whole["text_task"], strict=True))
     if not pairs:
@@ -201,8 +211,8 @@ def draw_concentration(
         return figure
     grid = below.subplots(1, len(pairs), squeeze=False, sharey=True, sharex=True)[0]
     for axes, (speech, text) in zip(grid, pairs, strict=True):
-        part = whole[(whole["speech_task"] == speech) & (whole["text_task"] == text)]
-        _differences(axes, part, languages, steps)
+        of_pair = paired[(paired["speech_task"] == speech) & (paired["text_task"] == text)]
+        _differences(axes, of_pair, languages, steps)
         axes.set_title(f"{speech} − {text}, same sentence")
         axes.set_xlabel("difference of Gini coefficients")
     grid[0].set_yticks(
@@ -210,17 +220,9 @@ def draw_concentration(
         ["mean" if code == ALL else full_name(code, names) for code in languages],
     )
     grid[0].set_ylim(len(languages) - 0.5, -0.5)
-    handles, labels = _of_all(grid)
+    handles, labels = legend_entries(grid)
     below.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 9))
     return figure
-
-
-def _of_all(grid: Sequence[Axes]) -> tuple[list, list[str]]:
-    """Handles and labels of the legends of all panels, each once."""
-    found = {}
-    for axes in grid:
-        found |= dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
-    return list(found.values()), list(found)
 
 
 def _panels(lorenz: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
@@ -257,8 +259,7 @@ def _curves(axes: Axes, beneath: Axes, part: pd.DataFrame, scripts: dict[str, st
     axes.set_xlim(0, 100)
     axes.set_ylim(0, 100)
     beneath.set_xlabel(_ORDER)
-    beneath.grid(axis="y", color="#e5e5e5", linewidth=0.6)
-    beneath.set_axisbelow(True)
+    light_grid(beneath)
 
 
 def _differences(
@@ -269,7 +270,13 @@ def _differences(
     colours = matplotlib.colormaps[SEQUENCE](np.linspace(0, 0.85, len(steps)))
     for place, (step, colour) in enumerate(zip(steps, colours, strict=True)):
         apart = 0.7 / len(steps) * (place - (len(steps) - 1) / 2)
-        rows = part[part["step"] == step]
+        of_step = part[part["step"] == step]
+        changing = of_step[of_step["layer"] == STEP_DEPENDENT]
+        axes.plot(
+            changing["difference"], changing["language"].map(languages.index) + apart, color=colour,
+            linestyle="none", marker="x", markersize=4,
+        )  # fmt: skip
+        rows = of_step[of_step["layer"] == ALL]
         heights = rows["language"].map(languages.index) + apart
         axes.hlines(heights, rows["ci_low"], rows["ci_high"], color=colour, linewidth=1)
         clear, mean = rows["p_holm"] < _ALPHA, rows["language"] == ALL
@@ -280,9 +287,11 @@ def _differences(
                     markersize=4, color=colour, markerfacecolor=face, markeredgewidth=0.9,
                 )  # fmt: skip
         axes.plot([], [], color=colour, marker="o", markersize=4, label=f"t = {step}")
+    if (part["layer"] == STEP_DEPENDENT).any():
+        axes.plot([], [], color=GREY, linestyle="none", marker="x", markersize=4,
+                  label="without keys and values of the cross-attention")  # fmt: skip
     if ALL in languages:
         axes.axhline(languages.index(ALL) - 0.5, color="#d0d0d0", linewidth=0.7)
     axes.axvline(0, color=BLACK, linewidth=0.8)
-    axes.grid(axis="x", color="#e5e5e5", linewidth=0.6)
-    axes.set_axisbelow(True)
+    light_grid(axes, "x")
     axes.tick_params(axis="y", length=0)

@@ -17,13 +17,13 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import FixedLocator, NullLocator
 
+from ..pooled import ALL
 from .style import DIVERGING, GREY, TASK_NAMES, full_name, in_order, new_figure, styled
 
 _ROW_HEIGHT = 0.155  # inches a submodule: the least at which 7 pt labels do not touch
 _LABEL_SIZE = 7
 _MOST_TICKS = 6
 _MOST_LANGUAGES = 8  # with a panel each
-_ALL = "all"
 _LEAST_WIDTH = 5.6  # inches, for the label of the colour bar
 _FOOTNOTE = "* projections of encoder states: the same at every step"
 _ENCODERS = {"speech_encoder": "speech encoder", "text_encoder": "text encoder"}
@@ -48,7 +48,7 @@ def draw_encoders(location: pd.DataFrame, names: dict[str, str]) -> Figure:
     languages = in_order(location["language"])
     titles = _titles(languages, names)
     if len(languages) > _MOST_LANGUAGES:
-        location, titles = _together(location), {_ALL: f"all {len(languages)} languages"}
+        location, titles = _together(location), {ALL: f"all {len(languages)} languages"}
     rows = [
         (label, location[location["module"] == module])
         for module, label in _ENCODERS.items()
@@ -110,7 +110,7 @@ def _together(location: pd.DataFrame) -> pd.DataFrame:
     """All languages as one: neurons found and expected are added up."""
     cell = ["module", "task", "step", "layer", "submodule", "step_invariant"]
     sums = location.groupby(cell, sort=False, dropna=False)[["count", "expected"]].sum()
-    return sums.reset_index().assign(language=_ALL)
+    return sums.reset_index().assign(language=ALL)
 
 
 def draw_grid(

@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..pooled import ALL
 from .location import draw_grid
 from .style import (
     GREY,
@@ -13,6 +14,8 @@ from .style import (
     MARKERS,
     TASK_NAMES,
     in_order,
+    legend_entries,
+    light_grid,
     new_figure,
     percent,
     save,
@@ -20,7 +23,6 @@ from .style import (
 )
 
 _ENCODERS = {"speech": "speech encoder", "text": "text encoder"}
-_POOLED = "all"
 _PAIRS = {"s2t": "s2t / t2t", "t2t": "s2t / t2t", "asr": "asr / tr", "tr": "asr / tr"}
 
 
@@ -48,7 +50,7 @@ def draw_location(location: pd.DataFrame) -> Figure:
     Figure
         One row a pair of tasks and modality, one column a step.
     """
-    pooled = location[location["language"] == _POOLED]
+    pooled = location[location["language"] == ALL]
     rows = [
         (f"{modality}\n{_PAIRS[task]}", pooled[pooled["task"] == task])
         for task, modality in pooled[["task", "modality"]].drop_duplicates().itertuples(index=False)
@@ -72,7 +74,7 @@ def draw_probes(probes: pd.DataFrame) -> Figure:
         Left to right the encoders, then the decoder at each step, a line a task; above the probe's
         accuracy with its interval, below the AP of the best neuron.
     """
-    mean = probes[probes["language"] == _POOLED]
+    mean = probes[probes["language"] == ALL]
     steps = in_order(mean["step"])
     columns = min(len(steps), 5)
     lines = -(-len(steps) // columns)
@@ -112,12 +114,9 @@ def draw_probes(probes: pd.DataFrame) -> Figure:
     for extra in range(len(steps), lines * columns):
         for row in (0, 1):
             grid[2 * (extra // columns) + row, extra % columns].remove()
-    handles = {}
-    for axes in figure.axes:
-        handles |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     dashed = f"chance, {percent(mean['chance'].iloc[0])}"
-    (handles[dashed],) = figure.axes[0].plot([], [], color=GREY, linestyle="--", linewidth=1)
-    figure.legend(handles.values(), handles, loc="outside upper center", ncols=4)
+    figure.axes[-1].plot([], [], color=GREY, linestyle="--", linewidth=1, label=dashed)
+    figure.legend(*legend_entries(figure.axes), loc="outside upper center", ncols=4)
     return figure
 
 
@@ -140,5 +139,4 @@ def _axes(axes: Axes, layers: list[str], labelled: bool) -> None:
         axes.tick_params(axis="x", labelrotation=90)
         axes.set_xlabel("layer")
     axes.set_xlim(-0.5, len(layers) - 0.5)
-    axes.grid(axis="y", color="#e5e5e5", linewidth=0.6)
-    axes.set_axisbelow(True)
+    light_grid(axes)

@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .style import BLUE, GREY, ORANGE, SKY, VERMILION, new_figure, percent, styled
+from .style import BLUE, GREY, ORANGE, SKY, VERMILION, light_grid, new_figure, percent, styled
 
 # Label, colour, marker and line of each measure.
 _MEASURES = {
@@ -49,8 +49,7 @@ def draw(stability: pd.DataFrame, null: pd.DataFrame, summary: pd.DataFrame) -> 
         axes.set_xlim(steps[0] - margin, steps[-1] + margin)
         axes.set_ylim(bottom=0)
         axes.set_xlabel("step t")
-        axes.grid(axis="y", color="#e5e5e5", linewidth=0.6)
-        axes.set_axisbelow(True)
+        light_grid(axes)
         axes.legend(**_LEGEND)
     return figure
 

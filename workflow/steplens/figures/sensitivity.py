@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from .style import GREY, LINES, MARKERS, SEQUENCE, new_figure, percent, styled
+from .style import GREY, LINES, MARKERS, SEQUENCE, light_grid, new_figure, percent, styled
 
 _ALPHA = 0.05
 
@@ -51,8 +51,7 @@ def draw(sensitivity: pd.DataFrame) -> Figure:
     axes.set_ylim(bottom=0)
     axes.set_xlabel("k, neurons taken for each language (log scale)")
     axes.set_ylabel("diagonal ratio (%)")
-    axes.grid(axis="y", color="#e5e5e5", linewidth=0.6)
-    axes.set_axisbelow(True)
+    light_grid(axes)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 

@@ -18,6 +18,7 @@ from .style import (
     VERMILION,
     full_name,
     in_order,
+    light_grid,
     new_figure,
     no_data,
     save,
@@ -122,8 +123,7 @@ def _lines(axes: Axes, part: pd.DataFrame) -> None:
     lowest = part.loc[part["group"].isin(_GROUPS), ["value_low", "value", "baseline"]].min().min()
     axes.set_ylim(min(0, lowest if pd.notna(lowest) else 0) - 0.02, 1.03)
     axes.set_xlabel("layer")
-    axes.grid(axis="y", color="#e5e5e5", linewidth=0.6)
-    axes.set_axisbelow(True)
+    light_grid(axes)
 
 
 def _some(layers: list[str]) -> list[str]:
@@ -195,5 +195,4 @@ def _tree(axes: Axes, codes, merges, languages: dict[str, Language], colour_of) 
     axes.tick_params(axis="y", length=0)
     for side in ("left", "right", "top"):
         axes.spines[side].set_visible(False)
-    axes.grid(axis="x", color="#e5e5e5", linewidth=0.6)
-    axes.set_axisbelow(True)
+    light_grid(axes, "x")

@@ -14,6 +14,7 @@ from .style import (
     VERMILION,
     full_name,
     in_order,
+    light_grid,
     new_figure,
     no_data,
     percent,
@@ -67,8 +68,7 @@ def draw_quality(speech: pd.DataFrame, names: dict[str, str]) -> Figure:
                 axes.plot([middle, middle], [row - 0.36, row + 0.36], color="black", linewidth=1.4)
         axes.set_xlabel(label)
         axes.set_xlim(-0.02 * least, max(least, axes.get_xlim()[1]))
-        axes.grid(axis="x", color="#e5e5e5", linewidth=0.6)
-        axes.set_axisbelow(True)
+        light_grid(axes, "x")
     counts = speech.groupby("language")["flagged"].sum()
     grid[0].set_yticks(
         range(len(languages)),
@@ -146,5 +146,4 @@ def _lines(axes: Axes, part: pd.DataFrame, pairs: list[tuple[str, str]], measure
     axes.set_xticks(steps if steps != [0] else [], steps if steps != [0] else [])
     margin = 3 * apart
     axes.set_xlim(steps[0] - max(margin, 0.5), steps[-1] + max(margin, 0.5))
-    axes.grid(axis="y", color="#e5e5e5", linewidth=0.6)
-    axes.set_axisbelow(True)
+    light_grid(axes)

@@ -14,6 +14,7 @@ from .style import (
     TASK_NAMES,
     VERMILION,
     in_order,
+    light_grid,
     new_figure,
     no_data,
     styled,
@@ -204,8 +205,7 @@ def _steps(grid: np.ndarray, frame: pd.DataFrame) -> None:
         for axes in drawn:
             axes.set_xticks(steps)
             axes.set_xlim(steps[0] - margin, steps[-1] + margin)
-            axes.grid(axis="y", color="#e5e5e5", linewidth=0.6)
-            axes.set_axisbelow(True)
+            light_grid(axes)
         drawn[-1].set_xlabel("step t at which neurons were found")
         drawn[-1].tick_params(labelbottom=True)
 

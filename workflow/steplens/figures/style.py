@@ -120,6 +120,20 @@ def no_data(figure: Figure, message: str) -> Figure:
     return figure
 
 
+def light_grid(axes: Axes, axis: str = "y") -> None:
+    """Pale lines at the ticks of one axis, behind all that is drawn."""
+    axes.grid(axis=axis, color="#e5e5e5", linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def legend_entries(panels: Iterable[Axes]) -> tuple[list, list[str]]:
+    """Handles and labels of all panels, each label once: what ``figure.legend`` takes."""
+    found: dict = {}
+    for axes in panels:
+        found |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    return list(found.values()), list(found)
+
+
 def matrix_panels(
     n: int, n_languages: int, most_columns: int = 4, title_lines: int = 2
 ) -> tuple[Figure, list[Axes]]:

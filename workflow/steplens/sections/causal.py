@@ -55,7 +55,7 @@ def content(tables: dict[str, pd.DataFrame], form: Formatter) -> dict[str, Any]:
         "k": f"{k:,}",
         "step": step_name(int(steps.max())) if len(steps) else "",
         "findings": [
-            *(_effect(effects, task, k) for task in tasks),
+            *(_effect(effects, by_language, task, k, form) for task in tasks),
             _where(effects, tasks, k, "beyond_random", "random neurons of the same submodules"),
             _where(effects, tasks, k, "beyond_other", "another language’s neurons"),
             _written(effects, tasks, k),
@@ -65,8 +65,12 @@ def content(tables: dict[str, pd.DataFrame], form: Formatter) -> dict[str, Any]:
     }
 
 
-def _effect(effects: pd.DataFrame, task: str, k: int) -> str:
-    measure, name, _ = _QUALITY[task]
+def _effect(
+    effects: pd.DataFrame, by_language: pd.DataFrame, task: str, k: int, form: Formatter
+) -> str:
+    measure, name, sign = _QUALITY[task]
+    singly = _at(by_language, task, measure, k)
+    singly = singly[(singly["neurons"] == "language") & singly["change"].notna()]
     parts = []
     for module, rows in _at(effects, task, measure, k).groupby("module", sort=False):
         found = {(row.neurons, row.matched_to): row for row in rows.itertuples()}
@@ -77,12 +81,24 @@ def _effect(effects: pd.DataFrame, task: str, k: int) -> str:
             if key in found
         )
         span = f"[{_points(measure, own.change_low)}, {_points(measure, own.change_high)}]"
+        spread = _spread(singly[singly["module"] == module], measure, sign, form)
         parts.append(
-            f"{_points(measure, own.change)} points {span} in the {_module(module)} ({others})"
+            f"{_points(measure, own.change)} points {span} in the {_module(module)} ({spread}{others})"
         )
     return (
         f"{task_name(task)}: without the {k:,} neurons that best tell the input’s language, {name} changes "
         f"by {' and by '.join(parts)}; mean over languages."
+    )
+
+
+def _spread(languages: pd.DataFrame, measure: str, sign: int, form: Formatter) -> str:
+    """Median and worst language: where the outputs of one run away in repetition, it carries the mean."""
+    if languages.empty:
+        return ""
+    worst = languages.loc[(sign * languages["change"]).idxmax()]
+    return (
+        f"median of languages {_points(measure, languages['change'].median())}, worst "
+        f"{form.name(worst['language'])} {_points(measure, worst['change'])}; "
     )
 
 

@@ -6,7 +6,9 @@ from typing import Any
 import pandas as pd
 
 from ..figures.style import in_order, percent
+from ..pooled import ALL
 from ..report_format import DASH, Cell, Formatter, Table, how_many, interval, number, step_name
+from ..studies.inequality_groups import STEP_DEPENDENT
 
 TITLE = "Activation inequality"
 TABLES = {
@@ -16,8 +18,6 @@ TABLES = {
 FIGURES = {14: "Inequality by layer", 15: "Lorenz curves, and speech against text"}
 
 ALPHA = 0.05
-ALL = "all"
-_STEP_DEPENDENT = "step-dependent"
 _OTHERS = "not Latin"
 _FOLDED_FROM = 9  # rows, as in report_format
 _ENCODERS = {"speech": "speech encoder", "text": "text encoder"}
@@ -39,7 +39,7 @@ def content(tables: dict[str, pd.DataFrame], form: Formatter) -> dict[str, Any]:
     """
     gini = tables["gini"].astype({"layer": str})
     paired = _of_module(tables["paired"])
-    changing = _of_module(tables["paired"], _STEP_DEPENDENT)
+    changing = _of_module(tables["paired"], STEP_DEPENDENT)
     together = pd.concat(
         [
             paired.assign(task=paired["speech_task"] + " − " + paired["text_task"]),

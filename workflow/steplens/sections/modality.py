@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from ..figures.style import percent
+from ..pooled import ALL
 from ..report_format import (
     Cell,
     Formatter,
@@ -25,7 +26,6 @@ TABLES = {
     "modality/probes.csv": "gather_probes",
 }
 FIGURES = {12: "Modality-selective neurons", 13: "Telling the language, layer by layer"}
-_POOLED = "all"
 Columns = Sequence[tuple[str, str, Callable[[float], str]]]
 
 
@@ -37,7 +37,7 @@ def three_decimals(value: float) -> str:
 def content(tables: dict[str, pd.DataFrame], form: Formatter) -> dict[str, Any]:
     """Findings and tables of the section."""
     neurons, overlap = tables["neurons"], tables["overlap"]
-    pooled = neurons[neurons["language"] == _POOLED]
+    pooled = neurons[neurons["language"] == ALL]
     return {
         "k": f"{neurons['k'].iloc[0]:,}",
         "findings": [*_selective(pooled), *_with_language(overlap), *_told(tables["probes"])],
@@ -110,7 +110,7 @@ def _with_language(overlap: pd.DataFrame) -> list[str]:
 
 
 def _told(probes: pd.DataFrame) -> list[str]:
-    mean = probes[(probes["language"] == _POOLED) & (probes["module"] != "decoder")]
+    mean = probes[(probes["language"] == ALL) & (probes["module"] != "decoder")]
     sentences = []
     for task, part in mean.groupby("task", sort=False):
         lowest, last = part.loc[part["recall"].idxmin()], part.iloc[-1]

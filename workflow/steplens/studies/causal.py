@@ -11,25 +11,18 @@ Analysis" (arXiv 2601.17387).
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from ..atomic import write_parquet
-from ..batching import run_batches
-from ..intervention import Intervention, Replacement
+from ..fixed_generation import generate_fixed, missing_jobs
 from ..model_source import ModelSource
-from ..progress import progress
 from ..rankings import open_ranking
-from ..repetition import longest_repeat
 from ..steered_outputs import SteeredOutputs
 from ..store import open_store, read_states
 from ..tasks import MODALITY_OF, target_of
 from .causal_trials import ModalityNeurons, Trial, pooled_row, trials
-
-if TYPE_CHECKING:
-    from ..decoding import Decoder
 
 log = logging.getLogger(__name__)
 
@@ -99,12 +92,7 @@ def causal_decoder(
         output, target, max_new_tokens, made_by, encoder_store=data.attrs["digest"]
     )
     by_digest = {one.fixed.digest: one.fixed for one in plan}
-    missing = [
-        (digest, row)
-        for digest in by_digest
-        for row, utterance in enumerate(utterances)
-        if (digest, utterance) not in known
-    ]
+    missing = missing_jobs(by_digest, utterances, [known])
     if missing:
         from ..provenance import require_same_model
 
@@ -113,7 +101,7 @@ def causal_decoder(
         for path, one in read.items():
             require_same_model(one.attributes, source, made_by, path)
         states = read_states(data)[:n_utterances]
-        _generate(
+        generate_fixed(
             source, f"causal {task} {language}", target, missing, by_digest, states, utterances,
             max_new_tokens, batch_size, known,
         )  # fmt: skip
@@ -128,68 +116,6 @@ def open_outputs(
     """Outputs of earlier jobs for this table; ``inputs`` are digests of what sentences come from."""
     determined = {"target": target, "max_new_tokens": max_new_tokens, **inputs, **made_by}
     return SteeredOutputs(output.parent / ".parts" / output.stem, determined)
-
-
-def _generate(
-    source: ModelSource,
-    what: str,
-    target: str,
-    jobs: Sequence[tuple[str, int]],
-    by_digest: Mapping[str, Replacement],
-    states: Sequence[np.ndarray],
-    utterances: Sequence[int],
-    max_new_tokens: int,
-    batch_size: int,
-    known: SteeredOutputs,
-) -> None:
-    """Generate the outputs of ``jobs``, (digest of what is fixed, row of ``states``) each."""
-    import torch  # a job that has nothing to generate spares the seconds that this takes
-
-    from ..decoding import Decoder
-
-    decoder = Decoder(source, max_new_tokens)
-
-    def run(numbers: np.ndarray) -> list[dict[str, Any]]:
-        batch = [jobs[number] for number in numbers]
-        # The sentences of a batch are few: each of them stands there under many trials.
-        different, which = np.unique([row for _, row in batch], return_inverse=True)
-        inputs = decoder.to_device([states[row] for row in different])
-        which = torch.from_numpy(which).to(inputs[0].device)
-        fixed = [(slice(at, at + 1), by_digest[digest]) for at, (digest, _) in enumerate(batch)]
-        keys = [(digest, utterances[row]) for digest, row in batch]
-        written = decoder.greedy(
-            *(one.index_select(0, which) for one in inputs),
-            target,
-            np.array([utterance for _, utterance in keys]),
-            Intervention(decoder.model.text_decoder, fixed),
-        )
-        return output_rows(decoder, keys, *written)
-
-    lengths = [len(states[row]) for _, row in jobs]
-    with progress(len(jobs), what, "sentence") as bar:
-        for numbers, rows in run_batches(lengths, batch_size, len(jobs), run):
-            known.add(rows)
-            bar.update(len(numbers))
-
-
-def output_rows(
-    decoder: "Decoder",
-    keys: Sequence[tuple[str, int]],
-    contents: Sequence[list[int]],
-    ended: Sequence[bool],
-) -> list[dict[str, Any]]:
-    """What a batch wrote, as ``SteeredOutputs`` keeps it; keys are (digest of what is fixed, utterance)."""
-    return [
-        {
-            "fixed": digest,
-            "utterance": utterance,
-            "n_tokens": len(tokens),
-            "ended": end,
-            "longest_repeat": longest_repeat(tokens),
-            "text": decoder.text(tokens),
-        }
-        for (digest, utterance), tokens, end in zip(keys, contents, ended, strict=True)
-    ]
 
 
 def write_outputs(

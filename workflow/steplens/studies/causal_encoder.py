@@ -12,13 +12,14 @@ import numpy as np
 
 from ..atomic import read_parquet, table_digest
 from ..batching import run_batches
+from ..fixed_generation import missing_jobs, output_rows
 from ..intervention import Replacement
 from ..model_source import ModelSource
 from ..progress import progress
 from ..rankings import open_ranking
 from ..steered_outputs import SteeredOutputs
 from ..tasks import target_of
-from .causal import open_outputs, output_rows, write_outputs
+from .causal import open_outputs, write_outputs
 from .causal_trials import pooled_row, trials
 
 if TYPE_CHECKING:
@@ -82,12 +83,7 @@ def causal_encoder(
         for task, path in outputs.items()
     }
     by_digest = {one.fixed.digest: one.fixed for one in plan}
-    missing = [
-        (digest, row)
-        for digest in by_digest
-        for row, utterance in enumerate(utterances)
-        if any((digest, utterance) not in one for one in known.values())
-    ]
+    missing = missing_jobs(by_digest, utterances, list(known.values()))
     if missing:
         from ..provenance import require_same_model
 

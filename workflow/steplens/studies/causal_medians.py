@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ..pooled import ALL
 from ..ranking import rank, use_threads
 from ..rankings import Ranking, model_of, neurons_of, open_condition, write_ranking
-from .twins import POOLED
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +41,6 @@ def encoder_medians(
     neurons = neurons_of(opened.data[0]).iloc[opened.columns]
     sources = {lang: one.attrs["digest"] for lang, one in zip(stores, opened.data, strict=True)}
     counts = np.array([n_examples])
-    pooled = Ranking([POOLED], ap, median, counts, neurons, sources, model_of(opened.data[0]))
-    write_ranking(output, pooled, {"module": module, "label": POOLED})
+    pooled = Ranking([ALL], ap, median, counts, neurons, sources, model_of(opened.data[0]))
+    write_ranking(output, pooled, {"module": module, "label": ALL})
     log.info("%s: medians of %d neurons over %d utterances", module, shape[1], n_examples)

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from ..intervention import Replacement, matched_random_columns
+from ..pooled import ALL
 from ..rankings import Ranking, open_ranking
 from ..selection import top_k
-from .twins import POOLED
 
 NOT_MATCHED = "none"  # for neurons that are no random ones
 
@@ -143,5 +143,5 @@ def pooled_row(
             "they come from one model and one setting of ranking.include_step_invariant: delete both and "
             "run the workflow again"
         )
-    row = pooled.row(POOLED)
+    row = pooled.row(ALL)
     return pooled.ap[row], pooled.median[row], pooled

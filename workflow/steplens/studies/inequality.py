@@ -17,9 +17,10 @@ import xarray as xr
 
 from ..atomic import write_parquet
 from ..groups import ROW_CHUNK, StoreError, reading
+from ..pooled import ALL
 from ..store import open_store
 from .gini import POINTS, gini, lorenz, sort_magnitudes
-from .inequality_groups import ALL, STEP_DEPENDENT
+from .inequality_groups import STEP_DEPENDENT
 
 log = logging.getLogger(__name__)
 

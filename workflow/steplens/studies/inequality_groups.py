@@ -13,7 +13,6 @@ import numpy as np
 
 from ..resampling import draw_counts, percentile_interval
 
-ALL = "all"  # in the column language or layer
 STEP_DEPENDENT = "step-dependent"  # in the column layer: all neurons but the step-invariant ones
 SENTENCES = "sentences"  # the stream of draws that serves all languages at once
 DOMINANT = "Latin"

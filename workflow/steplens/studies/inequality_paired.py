@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from ..pooled import ALL
 from .inequality_groups import (
-    ALL,
     SENTENCES,
     STEP_DEPENDENT,
     Measured,

@@ -10,9 +10,9 @@ import pandas as pd
 
 from ..atomic import read_parquet, write_csv
 from ..left_out import read_left_out
+from ..pooled import ALL
 from .gini import POINTS
 from .inequality_groups import (
-    ALL,
     SENTENCES,
     Measured,
     Resampler,

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..pooled import ALL
 from ..ranking import rank, use_threads
 from ..rankings import (
     AP_DECIMALS,
@@ -24,7 +25,7 @@ from ..rankings import (
     write_ranking,
 )
 from ..tasks import MODALITY_OF
-from .twins import MODALITIES, POOLED
+from .twins import MODALITIES
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ def rank_modality(
     both = open_pair(stores, step, include_step_invariant, left_out)
     languages = both.languages[: len(both.languages) // 2]
     scopes = _scopes(both, len(languages))
-    rows = [POOLED, *languages]
+    rows = [ALL, *languages]
     shape = (len(MODALITIES), len(rows), len(both.columns))
     ap, median = np.empty(shape), np.empty(shape, dtype=np.float32)
     for where, activations in both.blocks():

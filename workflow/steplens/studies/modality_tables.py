@@ -9,10 +9,10 @@ from scipy.stats import hypergeom
 
 from ..atomic import write_csv
 from ..groups import StoreError
+from ..pooled import ALL
 from ..rankings import Ranking, open_ranking
 from ..selection import top_k
 from ..tasks import MODALITY_OF
-from .twins import POOLED
 
 CELL = ["layer", "submodule"]
 STRONG_AP = 0.95
@@ -158,7 +158,7 @@ def overlap_with_language(of_modality: Ranking, of_language: Ranking, k: int) ->
         rank correlation of both AP over all neurons.
     """
     n = of_modality.ap.shape[1]
-    modality = of_modality.ap[of_modality.row(POOLED)]
+    modality = of_modality.ap[of_modality.row(ALL)]
     best = top_k(modality, k)
     ranks = pd.Series(modality).rank()
     rows = []

@@ -18,12 +18,12 @@ from threadpoolctl import threadpool_limits
 
 from ..atomic import write_csv
 from ..groups import reading
+from ..pooled import ALL
 from ..rankings import Condition, Ranking, open_condition, open_ranking, require_ranked
 from ..resampling import draw_counts, percentile_interval
 
 log = logging.getLogger(__name__)
 
-ALL = "all"  # in the column language: the mean over languages
 _ITERATIONS = 1000
 N_RESAMPLES = 1000
 _COLUMNS = [

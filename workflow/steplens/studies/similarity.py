@@ -15,13 +15,12 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from ..atomic import write_parquet
+from ..pooled import ALL
 from .similarity_layer import MEASURES, Compared, Settings, compare_layer, pairs_of
 from .similarity_lengths import length_bins, sentence_lengths
 from .similarity_views import EMBEDDING, SimilarityError, Views, open_views
 
 log = logging.getLogger(__name__)
-
-ALL = "all"  # in the column by: all sentences
 
 
 def similarity(

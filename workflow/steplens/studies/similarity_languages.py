@@ -5,6 +5,7 @@ import pandas as pd
 from scipy.cluster.hierarchy import linkage, optimal_leaf_ordering
 from scipy.spatial.distance import squareform
 
+from ..pooled import ALL
 from .similarity_views import ADAPTER, EMBEDDING
 
 DISTANCE, MERGE = "distance", "merge"
@@ -31,7 +32,7 @@ def language_trees(pairs: pd.DataFrame) -> pd.DataFrame:
         ``other`` are languages or earlier merges (``#1`` is the first), ``distance`` is the height and
         ``size`` the number of languages below. No merges where a distance is missing, or with one language.
     """
-    chosen = pairs[(pairs["measure"] == MEASURE) & (pairs["by"] == "all")]
+    chosen = pairs[(pairs["measure"] == MEASURE) & (pairs["by"] == ALL)]
     chosen = chosen[~chosen["layer"].isin([EMBEDDING, ADAPTER])]
     chosen = chosen[chosen["modality_1"] == chosen["modality_2"]]
     parts = []

@@ -131,11 +131,13 @@ def template(change: Change) -> None:
     append(change.module("x").parent / "templates" / "report.html.j2", "\n<p>x</p>\n")
 
 
-def row_of(code: str, column: str, value: str) -> Callable[[Change], None]:
-    """Another entry in a language's row of resources/languages.tsv."""
+def row_of(
+    code: str, column: str, value: str, table: str = "languages"
+) -> Callable[[Change], None]:
+    """Another entry in a language's row of a table of languages."""
 
     def edit(change: Change) -> None:
-        path = change.code() / "resources" / "languages.tsv"
+        path = change.code() / "resources" / f"{table}.tsv"
         lines = [one.split("\t") for one in path.read_text(encoding="utf-8").splitlines()]
         (row,) = (one for one in lines if one[0] == code)
         row[lines[0].index(column)] = value
@@ -264,6 +266,10 @@ FILES = {
     "results deleted that others were made of": deleted("comparison/steps/*/overlap.csv"),
     "a table or a figure deleted": deleted("figures/figure4.svg"),
     "a row of `resources/languages.tsv` of another language": row_of("ita", "espeak", "en"),
+    "a row of `resources/resource_levels.tsv` of another language": row_of(
+        "ita", "level", "3", "resource_levels"
+    ),
+    "the resource level of a language of the run": row_of("deu", "level", "4", "resource_levels"),
     "what eSpeak NG calls a language of the run": row_of("deu", "espeak", "nl"),
 }
 # Of the table of code and libraries.

@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 from test_similarity import write_states
 
-from steplens.atomic import read_parquet
+from steplens.atomic import read_parquet, write_parquet
 from steplens.resampling import draw_counts
 from steplens.studies.similarity import similarity
 from steplens.studies.similarity_gaps import GAPS, GROUPS, gaps_of
 from steplens.studies.similarity_languages import language_trees, linkage_of, tree_of
 from steplens.studies.similarity_layer import MEASURES
-from steplens.studies.similarity_tables import read_levels, similarity_tables
+from steplens.studies.similarity_tables import similarity_tables
 
 LANGUAGES = ["deu", "nld", "cmn", "jpn"]
 ENCODER = {"module": "encoder"}
@@ -137,12 +137,10 @@ def planted_tables(tmp_path_factory):
     stores = planted(folder, LANGUAGES, families)
     part = folder / "encoder.parquet"
     similarity(stores["speech"], stores["text"], ENCODER, SETTINGS, 1, part)
-    levels = folder / "levels.tsv"
-    rows = [(one, "high" if one in ("deu", "cmn") else "low", "planted") for one in LANGUAGES]
-    pd.DataFrame(rows, columns=["code", "level", "source"]).to_csv(levels, sep="\t", index=False)
+    level_of = {one: "high" if one in ("deu", "cmn") else "low" for one in LANGUAGES}
     names = ("pairs", "gaps", "lengths", "languages", "resources")
     tables = {name: folder / f"{name}.csv" for name in names}
-    similarity_tables([part], 20, 1, tables, levels)
+    similarity_tables([part], 20, 1, level_of, tables)
     return {name: pd.read_csv(path) for name, path in tables.items()}, read_parquet(part)
 
 
@@ -214,16 +212,19 @@ def test_tables_hold_all_conditions_and_levels_their_own_languages(planted_table
     assert row["n_pairs"] == 1
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("code\tlevel\ndeu\thigh\n", "columns: expected code, level, source, got code, level"),
-        ("code\tlevel\tsource\ndeu\thigh\tx\ndeu\tlow\tx\n", "expected each once, got 'deu' repeatedly"),
-        ("code\tlevel\tsource\ndeu\thigh\t\n", "deu: expected a level and its source"),
-    ],
-)  # fmt: skip
-def test_a_bad_table_of_levels_is_an_error(tmp_path, text, message):
-    path = tmp_path / "resource_levels.tsv"
-    path.write_text(text)
-    with pytest.raises(ValueError, match=message):
-        read_levels(path)
+def test_a_language_without_a_level_is_in_none(planted_tables, tmp_path):
+    """And without any level the table is empty, with its columns."""
+    folder = tmp_path
+    part = folder / "pairs.parquet"
+    write_parquet(planted_tables[1], part)
+    names = ("pairs", "gaps", "lengths", "languages", "resources")
+    tables = {name: folder / f"{name}.csv" for name in names}
+    similarity_tables([part], 20, 1, {"deu": "5"}, tables)
+    alone = pd.read_csv(tables["resources"])
+    assert set(alone["n_languages"]) == {1}
+    assert alone.loc[alone["group"] == "language_gap", "value"].isna().all()
+    assert alone.loc[alone["group"] == "modality_gap", "value"].notna().all()
+    similarity_tables([part], 20, 1, {}, tables)
+    empty = pd.read_csv(tables["resources"])
+    assert empty.empty
+    assert list(empty.columns) == list(alone.columns)

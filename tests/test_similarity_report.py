@@ -91,7 +91,11 @@ def tables(tmp_path):
             for number in (1, 2)
         ]
     )
+    levels = pd.concat(
+        [gaps[gaps["module"] == "encoder"].assign(level=level) for level in ("3", "5")]
+    )
     made = {
+        "resources": levels.drop(columns=["by", "bin"]),
         "gaps": gaps.drop(columns=["by", "bin"]),
         "lengths": lengths,
         "languages": language_trees(made_pairs(LANGUAGES)),
@@ -110,6 +114,12 @@ def test_figures_are_written(tables):
         assert (folder / f"figure{number}.svg").is_file()
 
 
+def row_of(table, layer):
+    """The encoders' modality gap by debiased CKA at one layer."""
+    rows = table[(table["module"] == "encoder") & (table["measure"] == "cka_debiased")]
+    return rows[(rows["layer"] == layer) & (rows["group"] == "modality_gap")].iloc[-1]
+
+
 def test_the_section_reads_its_numbers_from_the_tables(tables):
     _, read = tables
     one = section("similarity")
@@ -119,8 +129,7 @@ def test_the_section_reads_its_numbers_from_the_tables(tables):
     assert len(found["decoder"]) == 4
     assert len(found["lengths"]) == 2
     gaps = read["gaps"]
-    row = gaps[(gaps["module"] == "encoder") & (gaps["measure"] == "cka_debiased")]
-    row = row[(row["layer"] == "2") & (row["group"] == "modality_gap")].iloc[0]
+    row = row_of(gaps, "2")
     assert (
         f"{row['value']:.2f} [{row['value_low']:.2f}, {row['value_high']:.2f}]"
         in found["findings"][0]
@@ -128,6 +137,10 @@ def test_the_section_reads_its_numbers_from_the_tables(tables):
     cell = found["measures"][3].rows[3][4].text
     assert cell.split(" ")[0] == f"{100 * row['corrected']:.1f}"
     assert not any("nan" in sentence for sentence in found["findings"])
+    assert [len(table.rows) for table in found["levels"]] == [5, 5]
+    before, after = (row_of(read["resources"], layer)["value"] for layer in ("2", "adapter"))
+    (levels,) = (one for one in found["findings"] if one.startswith("By resource level"))
+    assert f"level 5 (4 languages) {before:.2f} and {after:.2f}" in levels
     assert set(gaps["group"]) == {*GROUPS, *GAPS}
 
 
@@ -136,8 +149,10 @@ def test_the_section_does_without_bins_and_with_two_languages():
     read = {
         "gaps": gaps.drop(columns=["by", "bin"]),
         "lengths": gaps.head(0),
+        "resources": gaps.head(0).assign(level=""),
         "languages": language_trees(made_pairs(LANGUAGES[:2])),
     }
     found = section("similarity").content(read, Formatter())
     assert found["lengths"] == []
+    assert found["levels"] == []
     assert len(found["findings"]) == 6

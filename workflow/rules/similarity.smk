@@ -1,12 +1,10 @@
 # In: encoder and decoder stores (their hidden states), and lengths from corpus/ and speech/. Out:
 # similarity/*.csv: how alike languages and modalities are represented, layer by layer.
 
-SIMILARITY_TABLES = ("pairs", "gaps", "lengths", "languages")
-# A table of resource levels is not part of steplens: docs/similarity.md says why, and what it must hold.
-RESOURCE_LEVELS = Path(workflow.basedir) / "resources" / "resource_levels.tsv"
-HAS_LEVELS = RESOURCE_LEVELS.is_file()
+from steplens.resource_levels import load_levels
 
-
+SIMILARITY_TABLES = ("pairs", "gaps", "lengths", "languages", "resources")
+LEVEL_OF = {lang: level for lang, level in load_levels().items() if lang in LANGUAGES}
 SIMILARITY_SETTINGS = {
     "variance": CONFIG.similarity.variance,
     "sentences_per_component": CONFIG.similarity.sentences_per_component,
@@ -98,7 +96,6 @@ rule similarity_tables:
         ],
     output:
         **{name: study_table("similarity", name) for name in SIMILARITY_TABLES},
-        **({"resources": study_table("similarity", "resources")} if HAS_LEVELS else {}),
     log:
         log_of("similarity/tables"),
     benchmark:
@@ -110,16 +107,18 @@ rule similarity_tables:
         mem_mb=8000,
         runtime=30,
     params:
-        **told_apart(n_resamples=CONFIG.similarity.resamples, seed=CONFIG.seed),
+        **told_apart(
+            n_resamples=CONFIG.similarity.resamples,
+            seed=CONFIG.seed,
+            level_of=LEVEL_OF,
+        ),
         code=code_digest("studies.similarity_tables", script="similarity_tables"),
-        levels="resources/resource_levels.tsv" if HAS_LEVELS else "",
-        levels_digest=files_digest([RESOURCE_LEVELS]) if HAS_LEVELS else "",
     script:
         "../scripts/similarity_tables.py"
 
 
 STUDIES["similarity"] = [
-    study_table("similarity", name) for name in ("gaps", "lengths", "languages")
+    study_table("similarity", name) for name in SIMILARITY_TABLES if name != "pairs"
 ]
 FIGURES |= {
     16: Drawing("figures.similarity:figure16", {"gaps_csv": study_table("similarity", "gaps")}),

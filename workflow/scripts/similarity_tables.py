@@ -7,13 +7,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from steplens.job import run_stage
 
-levels = snakemake.params.levels
 run_stage(
     snakemake,
     "studies.similarity_tables:similarity_tables",
     parts=[Path(path) for path in snakemake.input.parts],
     n_resamples=snakemake.params.n_resamples,
     seed=snakemake.params.seed,
+    level_of=snakemake.params.level_of,
     tables={name: Path(path) for name, path in snakemake.output.items()},
-    levels=Path(levels) if levels else None,
 )

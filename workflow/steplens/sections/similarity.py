@@ -10,9 +10,8 @@ from ..report_format import Formatter, Table, how_many, interval, step_name, two
 
 TITLE = "How alike speech and text, and languages, are represented"
 TABLES = {
-    "similarity/gaps.csv": "similarity_tables",
-    "similarity/lengths.csv": "similarity_tables",
-    "similarity/languages.csv": "similarity_tables",
+    f"similarity/{name}.csv": "similarity_tables"
+    for name in ("gaps", "lengths", "resources", "languages")
 }
 FIGURES = {16: "Similarity by layer", 17: "Trees of languages"}
 _MAIN = "cka_debiased"
@@ -31,7 +30,7 @@ def content(tables: dict[str, pd.DataFrame], form: Formatter) -> dict[str, Any]:
     gaps = tables["gaps"].assign(layer=tables["gaps"]["layer"].astype(str))
     encoder = gaps[gaps["module"] == "encoder"]
     decoder = gaps[(gaps["module"] == "decoder") & (gaps["measure"] == _MAIN)]
-    lengths = tables["lengths"]
+    lengths, levels = tables["lengths"], _of_levels(tables["resources"])
     return {
         "findings": [
             *_gaps_found(encoder),
@@ -40,6 +39,7 @@ def content(tables: dict[str, pd.DataFrame], form: Formatter) -> dict[str, Any]:
             *_bias(encoder),
             *_decoder(decoder),
             *_lengths_found(lengths),
+            *_levels_found(levels),
             *_trees(tables["languages"]),
         ],
         "n_languages": int(gaps["n_languages"].max()),
@@ -53,6 +53,7 @@ def content(tables: dict[str, pd.DataFrame], form: Formatter) -> dict[str, Any]:
             for (task, step), part in decoder.groupby(["task", "step"], sort=False)
         ],
         "lengths": _by_length(lengths, form),
+        "levels": _by_level(levels, form),
     }
 
 
@@ -190,6 +191,41 @@ def _lengths_found(lengths: pd.DataFrame) -> list[str]:
             f"{_series(rows['language_gap'])}."
         )
     return sentences
+
+
+def _of_levels(resources: pd.DataFrame) -> pd.DataFrame:
+    """Debiased CKA of the encoders among the languages of each resource level."""
+    rows = resources[(resources["module"] == "encoder") & (resources["measure"] == _MAIN)]
+    return rows.astype({"level": str, "layer": str})
+
+
+def _levels_found(levels: pd.DataFrame) -> list[str]:
+    """What the length adapter does to the modality gap, level by level."""
+    modality = levels[levels["group"] == "modality_gap"]
+    sentences = []
+    for level, part in modality.groupby("level", sort=False):
+        rows = part.set_index("layer")
+        if "adapter" not in rows.index or len(rows) < 2:
+            continue
+        before = rows["value"].iloc[list(rows.index).index("adapter") - 1]
+        sentences.append(
+            f"level {level} ({how_many(rows['n_languages'].iloc[0], 'language')}) "
+            f"{two_decimals(before)} and {two_decimals(rows.loc['adapter', 'value'])}"
+        )
+    if len(sentences) < 2:  # one level is all languages: nothing to set beside it
+        return []
+    return [
+        "By resource level (5 most, 0 least), the modality gap before and after the length adapter is "
+        f"{'; '.join(sentences)} (debiased CKA)."
+    ]
+
+
+def _by_level(levels: pd.DataFrame, form: Formatter) -> list[Table]:
+    tables = []
+    for level, part in levels.groupby("level", sort=False):
+        languages = how_many(part["n_languages"].iloc[0], "language")
+        tables.append(form.table(_wide(part), f"Level {level}, {languages}, debiased CKA"))
+    return tables
 
 
 def _series(values: pd.Series) -> str:

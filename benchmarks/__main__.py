@@ -12,7 +12,9 @@ import pandas as pd
 
 from .timing import COLUMNS
 
-STAGES = ("ranking", "resampling", "capture", "stores", "speech", "steering", "startup")
+STAGES = (
+    "ranking", "resampling", "capture", "stores", "speech", "steering", "similarity", "startup",
+)  # fmt: skip
 
 
 def main() -> None:

@@ -13,8 +13,9 @@ from numba import get_num_threads, njit, prange
 from sklearn.metrics import average_precision_score
 
 from steplens.groups import NEURON_CHUNK, ROW_CHUNK
+from steplens.rank_stage import rank_condition
 from steplens.ranking import rank, use_threads
-from steplens.rankings import open_condition, rank_condition
+from steplens.rankings import open_condition
 from steplens.sites import neuron_table
 from steplens.sorting import NEURONS_AT_A_TIME, bit_patterns, gather, make_sortable, sort_packed
 from steplens.store_writer import StoreWriter

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from steplens.bootstrap import draw_counts
 from steplens.ranking import average_precision, use_threads
-from steplens.resampling import draw_counts, resampled_average_precision
+from steplens.resampling import resampled_average_precision
 
 from .timing import Measurement, in_turns, measurement
 

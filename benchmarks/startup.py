@@ -32,7 +32,7 @@ def _imports() -> Iterator[Measurement]:
         {
             "torch": _python("import torch"),
             "corpus": _python("import steplens.corpus"),
-            "rank": _python("import steplens.rankings"),
+            "rank": _python("import steplens.rank_stage"),
             "rank's libraries": _python("import numba, numpy, pandas, xarray, zarr"),
             "encode": _python("import steplens.encoding, steplens.models"),
             "transformers": _python("import torch, transformers; transformers.SeamlessM4Tv2Model"),

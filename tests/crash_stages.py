@@ -95,7 +95,7 @@ def _write_stores(folder):
 
 
 def _rank(folder):
-    from steplens.rankings import rank_condition
+    from steplens.rank_stage import rank_condition
 
     stores = {one: folder / "stores" / f"{one}.zarr" for one in LANGUAGES}
     output = folder / "ranking.zarr" / "zarr.json"

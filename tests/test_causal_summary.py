@@ -7,11 +7,11 @@ from fleurs_files import line, write_split
 from sacrebleu.metrics import BLEU, CHRF
 
 from steplens.atomic import write_parquet
+from steplens.bootstrap import draw_counts
 from steplens.figures import causal as figures
 from steplens.language_id import language_probabilities
 from steplens.languages import load_languages
 from steplens.report_format import Formatter, points
-from steplens.resampling import draw_counts
 from steplens.scoring import character_edits, plain_text
 from steplens.sections import section
 from steplens.studies import causal_scores as scores

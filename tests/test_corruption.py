@@ -16,7 +16,8 @@ from steplens.encoding import SpeechInput
 from steplens.groups import COMMIT_MARK, StoreError, damaged_files, reading
 from steplens.model_files import CheckpointError
 from steplens.provenance import provenance, require_same_model
-from steplens.rankings import open_condition, open_ranking, rank_condition, require_ranked
+from steplens.rank_stage import rank_condition
+from steplens.rankings import open_condition, open_ranking, require_ranked
 from steplens.sites import neuron_table
 from steplens.store import open_store, read_states
 from steplens.store_check import check_store

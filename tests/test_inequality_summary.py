@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import false_discovery_control, permutation_test
 
 from steplens.atomic import TableError, write_parquet
-from steplens.resampling import draw_counts
+from steplens.bootstrap import draw_counts
 from steplens.studies.gini import POINTS
 from steplens.studies.inequality_paired import N_FLIPS, families, holm, sign_flip_p
 from steplens.studies.inequality_summary import summarize

@@ -10,7 +10,8 @@ from test_rankings import NEURONS, write_store
 from steplens import outcomes
 from steplens.atomic import write_csv, write_parquet
 from steplens.comparing import compare_step, resampled_pairs
-from steplens.rankings import open_condition, open_ranking, rank_condition
+from steplens.rank_stage import rank_condition
+from steplens.rankings import open_condition, open_ranking
 from steplens.summarizing import count_valid, score_decoding
 
 SIZES = {"deu": 9, "fra": 7, "jpn": 11}

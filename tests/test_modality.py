@@ -13,7 +13,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from steplens.groups import StoreError
-from steplens.rankings import Ranking, open_ranking, rank_condition
+from steplens.rank_stage import rank_condition
+from steplens.rankings import Ranking, open_ranking
 from steplens.studies.modality import rank_modality
 from steplens.studies.modality_tables import (
     count_neurons,

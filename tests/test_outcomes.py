@@ -6,9 +6,9 @@ import pytest
 
 from steplens import outcomes as measures
 from steplens.atomic import write_parquet
+from steplens.bootstrap import draw_counts
 from steplens.control import control_rate
 from steplens.languages import load_languages
-from steplens.resampling import draw_counts
 
 LANGUAGES = load_languages()
 SCRIPTS = {"deu": "Latin", "fra": "Latin", "jpn": "CJK"}

@@ -12,7 +12,8 @@ from made_stores import NEURONS, write_store
 
 from steplens.comparing import compare_step
 from steplens.location import locate
-from steplens.rankings import open_ranking, rank_condition
+from steplens.rank_stage import rank_condition
+from steplens.rankings import open_ranking
 from steplens.reliability import MEASURES, reliability
 from steplens.selection import top_k
 

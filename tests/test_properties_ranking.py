@@ -15,15 +15,11 @@ from property_settings import examples
 from sklearn.metrics import average_precision_score
 
 from steplens import sorting
+from steplens.bootstrap import centred_interval, draw_counts, percentile_interval
 from steplens.comparing import resampled_pairs
 from steplens.ranking import average_precision, rank
 from steplens.rankings import open_condition
-from steplens.resampling import (
-    centred_interval,
-    draw_counts,
-    percentile_interval,
-    resampled_average_precision,
-)
+from steplens.resampling import resampled_average_precision
 
 DTYPES = (np.float16, np.float32)
 

@@ -7,7 +7,8 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from steplens.location import locate
-from steplens.rankings import open_condition, open_ranking, rank_condition
+from steplens.rank_stage import rank_condition
+from steplens.rankings import open_condition, open_ranking
 from steplens.sites import neuron_table
 from steplens.store import open_store
 from steplens.store_writer import StoreWriter

@@ -9,7 +9,8 @@ from made_stores import NEURONS, write_store
 from sklearn.metrics import average_precision_score
 
 from steplens.groups import StoreError
-from steplens.rankings import open_condition, rank_condition
+from steplens.rank_stage import rank_condition
+from steplens.rankings import open_condition
 from steplens.relabelling import Examples, draw_halves, shuffle_labels
 from steplens.reliability import (
     MEASURES,

@@ -3,13 +3,9 @@
 import numpy as np
 import pytest
 
+from steplens.bootstrap import centred_interval, draw_counts, percentile_interval
 from steplens.ranking import average_precision
-from steplens.resampling import (
-    centred_interval,
-    draw_counts,
-    percentile_interval,
-    resampled_average_precision,
-)
+from steplens.resampling import resampled_average_precision
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])

@@ -8,7 +8,7 @@ import pytest
 from test_similarity import write_states
 
 from steplens.atomic import read_parquet, write_parquet
-from steplens.resampling import draw_counts
+from steplens.bootstrap import draw_counts
 from steplens.studies.similarity import similarity
 from steplens.studies.similarity_gaps import GAPS, GROUPS, gaps_of
 from steplens.studies.similarity_languages import language_trees, linkage_of, tree_of

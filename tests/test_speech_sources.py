@@ -7,8 +7,8 @@ from test_left_out import write_left_out
 from test_rankings import NEURONS, write_store
 
 from steplens.comparison import overlap_matrix
+from steplens.rank_stage import rank_condition
 from steplens.ranking import average_precision
-from steplens.rankings import rank_condition
 from steplens.speech_sources import compare_sources
 
 LANGUAGES = ("deu", "fra", "jpn")

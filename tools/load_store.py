@@ -120,7 +120,7 @@ def rank_t2t(folder: Path, size: Size, threads: int, **_) -> None:
 
 
 def _rank(folder: Path, size: Size, threads: int, task: str) -> None:
-    from steplens.rankings import rank_condition
+    from steplens.rank_stage import rank_condition
 
     condition = {"module": "decoder", "task": task, "step": STEP}
     stores, output = size.stores(folder, task), size.ranking(folder, task) / "zarr.json"

@@ -260,8 +260,9 @@ class Measurement:
 
     def compare(self) -> tuple[float, float]:
         """Seconds and units, on one core."""
+        from steplens.bootstrap import draw_counts
         from steplens.ranking import use_threads
-        from steplens.resampling import draw_counts, resampled_average_precision
+        from steplens.resampling import resampled_average_precision
 
         use_threads(1)
         activations, labels = _examples(5000, 256)

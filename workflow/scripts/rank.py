@@ -9,7 +9,7 @@ from steplens.job import condition_of, run_stage
 
 run_stage(
     snakemake,
-    "rankings:rank_condition",
+    "rank_stage:rank_condition",
     stores=dict(zip(snakemake.params.languages, map(Path, snakemake.input.stores), strict=True)),
     output=Path(snakemake.output[0]),
     include_step_invariant=snakemake.params.include_step_invariant,

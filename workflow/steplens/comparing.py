@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from .atomic import write_csv
+from .bootstrap import centred_interval, draw_counts
 from .comparison import (
     EXACT_UP_TO,
     MONTE_CARLO_PERMUTATIONS,
@@ -21,7 +22,7 @@ from .comparison import (
 )
 from .ranking import use_threads
 from .rankings import Condition, Ranking, open_condition, open_ranking, require_ranked
-from .resampling import centred_interval, draw_counts, resampled_average_precision
+from .resampling import resampled_average_precision
 
 log = logging.getLogger(__name__)
 

@@ -15,11 +15,11 @@ import pandas as pd
 from rapidfuzz.distance import Levenshtein
 
 from .atomic import read_parquet
+from .bootstrap import draw_counts, percentile_interval
 from .control import effect_ratios, pooled_rate, script_counts
 from .language_id import language_probabilities
 from .languages import Language
 from .repetition import longest_repeat
-from .resampling import draw_counts, percentile_interval
 
 CONTROLS = ("unsteered", "random", "other_language", "steered")
 CONDITION = ["task", "step", "source", "target", "control"]

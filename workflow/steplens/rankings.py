@@ -1,4 +1,4 @@
-"""Stage ``rank``: AP and medians of every neuron for every language, from one condition's stores.
+"""Conditions, the stores that are ranked together, and rankings: how both are opened and checked.
 
 A ranking is a small Zarr group like a store: ``ap`` and ``median`` (language, neuron), ``n_valid``
 (language), and the neuron coordinates. Top-k sets are taken from it where they are needed, so that
@@ -6,7 +6,6 @@ another k ranks nothing again.
 """
 
 import hashlib
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,11 +28,7 @@ from .groups import (
     reading,
 )
 from .left_out import read_left_out
-from .ranking import rank, use_threads
-from .sorting import NEURONS_AT_A_TIME
 from .store import open_store
-
-log = logging.getLogger(__name__)
 
 AP_DECIMALS = 12
 # What the stores of a condition must say alike of themselves.
@@ -50,6 +45,7 @@ _SAME = (
 # What a ranking keeps of them, so that its neurons are looked for in the model that they were found in.
 _MODEL = ("model", "revision", "config_digest", "made_by")
 _BLOCK_BYTES = 1000**3
+_NARROWEST = 32  # columns of a block: what the kernels take at a time
 
 
 @dataclass(frozen=True)
@@ -122,7 +118,7 @@ class Condition:
         n_columns = len(self.columns)
         n_examples = sum(mask.sum() for mask in self.valid)
         chunk_bytes = n_examples * NEURON_CHUNK * self._dtype.itemsize
-        width = max(NEURONS_AT_A_TIME, NEURON_CHUNK // -(-chunk_bytes // _BLOCK_BYTES))
+        width = max(_NARROWEST, NEURON_CHUNK // -(-chunk_bytes // _BLOCK_BYTES))
         blocks = [
             slice(start, min(start + width, n_columns)) for start in range(0, n_columns, width)
         ]
@@ -231,54 +227,8 @@ def require_one_condition(
                 )
 
 
-def rank_condition(
-    stores: dict[str, Path],
-    output: Path,
-    include_step_invariant: bool,
-    threads: int,
-    left_out: Path | None = None,
-    condition: Mapping[str, Any] | None = None,
-) -> None:
-    """Write one ranking.
-
-    Parameters
-    ----------
-    stores : dict
-        Language to store, in the order of the ranking's rows.
-    output : path
-        The ranking's ``zarr.json``.
-    include_step_invariant : bool
-    threads : int
-    left_out : path, optional
-        As in ``open_condition``.
-    condition : mapping, optional
-        What every store must say of itself: module, task, step. The ranking keeps it.
-    """
-    use_threads(threads)
-    told = dict(condition or {})
-    opened = open_condition(stores, include_step_invariant, left_out, **told)
-    shape = (len(stores), len(opened.columns))
-    ap, median = np.empty(shape), np.empty(shape, dtype=np.float32)
-    labels = opened.labels
-    for where, activations in opened.blocks():
-        ap[:, where], median[:, where] = rank(activations, labels, len(stores))
-    # Equal AP must be equal to the last bit, to share a rank and to be ordered by column (D6). Sums of
-    # the same terms in another order are not; what is rounded away is far below 1 / n_examples².
-    ap = np.round(ap, AP_DECIMALS)
-    n_valid = np.array([mask.sum() for mask in opened.valid])
-    neurons = neurons_of(opened.data[0]).iloc[opened.columns]
-    sources = {lang: one.attrs["digest"] for lang, one in zip(stores, opened.data, strict=True)}
-    model = model_of(opened.data[0])
-    write_ranking(output, Ranking(list(stores), ap, median, n_valid, neurons, sources, model), told)
-    for language, perfect in zip(stores, (ap == 1).sum(1), strict=True):
-        log.info("%s: %d neurons with AP = 1, ordered by column", language, perfect)
-    log.info(
-        "ranked %d neurons for %d languages over %d utterances", shape[1], shape[0], len(labels)
-    )
-
-
 def write_ranking(path: str | Path, ranking: Ranking, condition: Mapping[str, Any]) -> None:
-    """Write a ranking of a condition, given as in ``rank_condition``."""
+    """Write a ranking of a condition, given as in ``rank_stage.rank_condition``."""
     folder = fresh_folder(path)
     values = ranking.ap, ranking.median, ranking.n_valid
     add_array(folder, "ap", ranking.ap, ["language", "neuron"])

@@ -12,12 +12,13 @@ import numpy as np
 import pandas as pd
 
 from .atomic import write_csv
+from .bootstrap import percentile_interval
 from .comparing import open_ranked
 from .comparison import diagonal_ratio, overlap_matrix
 from .ranking import average_precision, use_threads
 from .rankings import AP_DECIMALS, Condition
 from .relabelling import Examples, draw_halves, shuffle_labels
-from .resampling import percentile_interval, resampled_average_precision
+from .resampling import resampled_average_precision
 from .selection import top_k
 
 log = logging.getLogger(__name__)

@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 
 from .atomic import write_csv
+from .bootstrap import centred_interval
 from .comparing import resampled_pairs
 from .comparison import diagonal_ratio, overlap_matrix, permutation_p, spearman_matrix
 from .ranking import average_precision, use_threads
 from .rankings import AP_DECIMALS, Condition, open_condition, open_ranking, require_ranked
-from .resampling import centred_interval
 
 log = logging.getLogger(__name__)
 

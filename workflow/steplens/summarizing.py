@@ -7,11 +7,11 @@ import pandas as pd
 
 from . import outcomes as measures
 from .atomic import read_parquet, write_csv
+from .bootstrap import draw_counts, percentile_interval
 from .corpus import read_sentences
 from .groups import reading
 from .languages import load_languages
 from .left_out import read_left_out
-from .resampling import draw_counts, percentile_interval
 from .scoring import character_edits
 from .store import open_store
 from .tasks import TRANSLATIONS

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from ..atomic import read_parquet, write_csv
+from ..bootstrap import draw_counts, percentile_interval
 from ..corpus import read_sentences
 from ..languages import load_languages
 from ..left_out import read_left_out
 from ..repetition import longest_repeat
-from ..resampling import draw_counts, percentile_interval
 from ..tasks import TRANSLATIONS, target_of
 from . import causal_scores as scores
 

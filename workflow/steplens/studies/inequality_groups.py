@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..resampling import draw_counts, percentile_interval
+from ..bootstrap import draw_counts, percentile_interval
 
 STEP_DEPENDENT = "step-dependent"  # in the column layer: all neurons but the step-invariant ones
 SENTENCES = "sentences"  # the stream of draws that serves all languages at once

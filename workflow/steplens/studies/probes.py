@@ -17,10 +17,10 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from ..atomic import write_csv
+from ..bootstrap import draw_counts, percentile_interval
 from ..groups import reading
 from ..pooled import ALL
 from ..rankings import Condition, Ranking, open_condition, open_ranking, require_ranked
-from ..resampling import draw_counts, percentile_interval
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ views, which by itself makes them more alike (retrieval would find its double), 
 import numpy as np
 import pandas as pd
 
-from ..resampling import draw_counts, percentile_interval
+from ..bootstrap import draw_counts, percentile_interval
 
 # Kinds of pairs, and what is derived from them.
 GROUPS = (

@@ -67,15 +67,15 @@ def tables() -> dict[str, pd.DataFrame]:
 def test_findings_follow_the_tables(tables):
     content, html = rendered("modality", tables)
     plain = "\n".join(content["findings"]).replace("\N{NO-BREAK SPACE}", " ")
+    assert "without a fault tell speech 7 at t = 1, 7 at t = 6" in plain
     assert (
-        "tell speech without a fault in speech translation (s2t), all languages pooled: 7 of 1,000"
+        "Of the top 50 neurons for speech in speech translation (s2t), all languages pooled, 75.0 % at t = 1"
         in plain
     )
-    assert (
-        "of the top 50 75.0 % lie in the cross-attention's keys and values (of all neurons 12.5 %)"
-        in plain
-    )
-    assert "15 at t = 1 in s2t (chance 2.5)" in plain
+    assert "lie in the cross-attention's keys and values (of all neurons 12.5 %)" in plain
+    assert "in s2t 15 at t = 1, " in plain
+    assert "(by chance 2.5)" in plain
+    assert "a linear probe tells it in s2t 90.0 % at t = 1, " in plain
     assert (
         "In the speech encoder a linear probe tells the language of 60.0 % of the utterances at its "
         in plain

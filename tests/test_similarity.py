@@ -13,7 +13,6 @@ from steplens.sites import neuron_table
 from steplens.store_writer import StoreWriter
 from steplens.studies.cca import principal_components, svcca_pwcca
 from steplens.studies.cka import cka, gram
-from steplens.studies.retrieval import retrieval_accuracy, unit_rows
 from steplens.studies.similarity import similarity
 from steplens.studies.similarity_layer import MEASURES
 from steplens.studies.similarity_lengths import length_bins, sentence_lengths
@@ -261,50 +260,6 @@ def test_both_ways_are_kept_and_their_mean_is_the_value(table):
         assert part["forward"].notna().all() == both
         if both:
             np.testing.assert_allclose((part["forward"] + part["backward"]) / 2, part["value"])
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_retrieval_is_that_of_brute_force(seed):
-    generator = np.random.default_rng(seed)
-    shared = generator.normal(size=(20, 5))
-    one, other = (shared + generator.normal(size=(20, 5)) + 30 for _ in range(2))
-    valid = [generator.random(20) < 0.9 for _ in range(2)]
-    common = np.flatnonzero(valid[0] & valid[1])
-    units = [unit_rows(view, mask) for view, mask in zip((one, other), valid, strict=True)]
-    centred = [view - view[mask].mean(0) for view, mask in zip((one, other), valid, strict=True)]
-    for rows, found in zip(
-        (common, common[:7]), retrieval_accuracy(*units, [common, common[:7]]), strict=True
-    ):
-        for (query, pool), share in zip((centred, centred[::-1]), found, strict=True):
-            right = 0
-            for row in rows:
-                cosines = {
-                    place: query[row]
-                    @ pool[place]
-                    / np.linalg.norm(query[row])
-                    / np.linalg.norm(pool[place])
-                    for place in rows
-                }
-                right += max(cosines, key=cosines.get) == row
-            assert share == pytest.approx(right / len(rows))
-
-
-def test_a_tie_for_the_first_place_is_no_find():
-    view = np.array([[1, 0], [1, 0], [-1, 1], [-1, -1]], dtype=float)
-    units = unit_rows(view, np.ones(4, dtype=bool))
-    assert retrieval_accuracy(units, units, [np.arange(4), np.array([], int)])[0] == (0.5, 0.5)
-    np.testing.assert_array_equal(unit_rows(np.eye(3) * 0 + 2, np.ones(3, bool)), 0)
-
-
-def test_lengths_are_ranked_within_a_language_and_bins_are_equal():
-    lengths = pd.DataFrame(
-        {"deu": [50, 90, 70, 20, np.nan], "jpn": [8, 30, 9, 2, 40]}, index=[5, 6, 7, 8, 9]
-    )
-    bins = length_bins(lengths, np.array([5, 6, 7, 8, 9]), 2)
-    # Mean ranks: 5 -> (2/4 + 2/5) / 2, 6 -> (4/4 + 4/5) / 2, 7 -> (3/4 + 3/5) / 2, 8 -> lowest, 9 -> 1.
-    assert [np.flatnonzero(one).tolist() for one in bins] == [[0, 2, 3], [1, 4]]
-    with pytest.raises(ValueError, match="got none for 4 and 0 others"):
-        length_bins(lengths, np.array([4, 5]), 2)
 
 
 def rewritten(stores, folder, modality, language, change, **attributes):

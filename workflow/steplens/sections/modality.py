@@ -79,46 +79,58 @@ def _by_task(table: pd.DataFrame, columns: Columns, form: Formatter) -> list[Tab
     return tables
 
 
+def _by_step(rows: pd.DataFrame, name: str, write: Callable[[float], str]) -> str:
+    """A number at every step."""
+    return ", ".join(
+        f"{write(value)} at {step_name(step)}"
+        for step, value in zip(rows["step"], rows[name], strict=True)
+    )
+
+
 def _selective(pooled: pd.DataFrame) -> list[str]:
     sentences = []
     for task, part in pooled.groupby("task", sort=False):
-        steps = "; ".join(
-            f"{row.n_perfect:,} of {row.n_neurons:,} at {step_name(row.step)}, and of the top {row.k:,} "
-            f"{percent(row.invariant_share)} lie in the cross-attention's keys and values "
-            f"(of all neurons {percent(row.invariant_expected)})"
-            for row in part.itertuples()
-        )
-        modality = part["modality"].iloc[0]
+        one = part.iloc[0]
         sentences.append(
-            f"Neurons that tell {modality} without a fault in {task_name(task)}, all languages pooled: "
-            f"{steps}."
+            f"Of the top {one['k']:,} neurons for {one['modality']} in {task_name(task)}, all languages "
+            f"pooled, {_by_step(part, 'invariant_share', percent)} lie in the cross-attention's keys and "
+            f"values (of all neurons {percent(one['invariant_expected'])}); without a fault tell "
+            f"{one['modality']} {_by_step(part, 'n_perfect', number)}, of {one['n_neurons']:,}."
         )
     return sentences
 
 
 def _with_language(overlap: pd.DataFrame) -> list[str]:
-    means = overlap.groupby(["task", "step"], sort=False)[["shared", "expected"]].mean()
-    parts = ", ".join(
-        f"{number(row.shared)} at {step_name(step)} in {task} (chance {number(row.expected)})"
-        for (task, step), row in means.iterrows()
+    means = overlap.groupby(["task", "step"], sort=False)["shared"].mean().reset_index()
+    parts = "; ".join(
+        f"in {task} {_by_step(rows, 'shared', number)}"
+        for task, rows in means.groupby("task", sort=False)
     )
     k, n = overlap["k"].iloc[0], overlap["language"].nunique()
     return [
         f"Of the top {k:,} for the modality so many are among the top {k:,} of a language, mean over "
-        f"{how_many(n, 'language')}: {parts}."
+        f"{how_many(n, 'language')}: {parts} (by chance {number(overlap['expected'].mean())})."
     ]
 
 
 def _told(probes: pd.DataFrame) -> list[str]:
-    mean = probes[(probes["language"] == ALL) & (probes["module"] != "decoder")]
+    mean = probes[probes["language"] == ALL]
     sentences = []
-    for task, part in mean.groupby("task", sort=False):
+    for task, part in mean[mean["module"] != "decoder"].groupby("task", sort=False):
         lowest, last = part.loc[part["recall"].idxmin()], part.iloc[-1]
         sentences.append(
             f"In the {task} encoder a linear probe tells the language of {percent(last['recall'])} of the "
             f"utterances at its end ({_layer(last['layer'])}), of {percent(lowest['recall'])} at least "
             f"({_layer(lowest['layer'])}); chance is {percent(last['chance'])}."
         )
+    decoder = mean[mean["module"] == "decoder"]
+    best = decoder.groupby(["task", "step"], sort=False)["recall"].max().reset_index()
+    tasks = "; ".join(
+        f"in {task} {_by_step(rows, 'recall', percent)}"
+        for task, rows in best.groupby("task", sort=False)
+    )
+    if tasks:
+        sentences.append(f"In the decoder, at its best layer, a linear probe tells it {tasks}.")
     return sentences
 
 

@@ -6,24 +6,33 @@ import numpy as np
 import pandas as pd
 import pytest
 from made_stores import NEURONS, write_store
+from scipy.stats import spearmanr
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
+from steplens.bootstrap import draw_counts
 from steplens.groups import StoreError
 from steplens.rank_stage import rank_condition
 from steplens.rankings import Ranking, open_ranking
 from steplens.studies.modality import rank_modality
 from steplens.studies.modality_tables import (
+    STRONG_AP,
     count_neurons,
     locate_shared,
     modality_tables,
     overlap_with_language,
     shared_membership,
 )
-from steplens.studies.probes import assign_folds, out_of_fold, probe_language
+from steplens.studies.probes import (
+    _recalls,
+    _weights,
+    assign_folds,
+    out_of_fold,
+    probe_language,
+)
 
 LANGUAGES = ("deu", "cmn", "fra")
 STEP = 6
@@ -154,26 +163,30 @@ def test_location_counts_the_top_by_cell_and_shares_ties():
 
 
 def test_neurons_are_counted_by_how_well_they_tell():
-    ap = np.full((1, len(NEURONS)), 0.3)
-    ap[0, :5], ap[0, 5:12] = 1.0, 0.96
-    row = count_neurons(_ranking(ap, ["all"]), 8).iloc[0]
-    assert (row["n_perfect"], row["n_strong"], row["ap_at_k"], row["best_ap"]) == (5, 12, 0.96, 1)
+    """Seven share three places: three of them are step-invariant, and come last by column."""
     invariant = NEURONS["step_invariant"].to_numpy()
-    share = shared_membership(ap[0], 8)
-    assert row["invariant_share"] == pytest.approx(share[invariant].sum() / 8)
+    own, plain = np.flatnonzero(invariant), np.flatnonzero(~invariant)
+    plain = plain[plain < own[0]]
+    ap = np.full((1, len(NEURONS)), 0.3)
+    ap[0, plain[:5]], ap[0, plain[5:7]] = 1.0, STRONG_AP
+    ap[0, plain[7:9]] = ap[0, own[:3]] = 0.94
+    row = count_neurons(_ranking(ap, ["all"]), 10).iloc[0]
+    assert (row["n_perfect"], row["n_strong"], row["ap_at_k"], row["best_ap"]) == (5, 7, 0.94, 1)
+    assert row["invariant_share"] == pytest.approx(3 * (3 / 5) / 10)
     assert row["invariant_expected"] == pytest.approx(invariant.mean())
 
 
 def test_overlap_with_a_language_is_that_of_sets_and_p_that_of_draws():
     generator = np.random.default_rng(5)
     modality, language = generator.random((1, len(NEURONS))), generator.random((2, len(NEURONS)))
-    language[1, :40] = modality[0, :40] = 2 + generator.random(40)
+    language[1, :40] = modality[0, :40] = 2 + 9 * generator.random(40)
     table = overlap_with_language(
         _ranking(modality, ["all"]), _ranking(language, ["deu", "cmn"]), 50
     )
     best = set(np.argsort(-modality[0])[:50])
     for row, ap in zip(table.itertuples(), language, strict=True):
         assert row.shared == len(best & set(np.argsort(-ap)[:50]))
+        assert row.rho == pytest.approx(spearmanr(modality[0], ap).statistic)
     assert table["shared"].iloc[1] >= 40
     drawn = [
         len(best & set(generator.choice(len(NEURONS), 50, replace=False))) for _ in range(4000)
@@ -201,6 +214,11 @@ def test_tables_hold_every_condition(run, tmp_path):
     wrong = [("s2t", STEP, run["outputs"]["text"], run["languages"]["s2t"])]
     with pytest.raises(StoreError, match="task: expected 's2t', got 't2t'"):
         modality_tables(wrong, 20, tables)
+    fewer = tmp_path / "fewer.zarr"
+    told = {"module": "decoder", "task": "s2t", "step": STEP}
+    rank_condition(run["stores"]["s2t"], fewer, False, 1, run["left_out"], told)
+    with pytest.raises(StoreError, match=r"neurons: expected those of .*speech\.zarr"):
+        modality_tables([("s2t", STEP, run["outputs"]["speech"], fewer)], 20, tables)
 
 
 def test_sentences_stay_together_in_folds_of_even_size():
@@ -216,14 +234,42 @@ def test_sentences_stay_together_in_folds_of_even_size():
 def test_the_probe_is_scikit_learns_with_groups():
     generator = np.random.default_rng(6)
     labels, sentences = np.tile(np.arange(3), 30), np.repeat(np.arange(30), 3)
-    states = generator.normal(size=(90, 5)) + 0.8 * np.eye(5)[labels]
+    # Dimensions of very different size, and a penalty that decides.
+    states = (generator.normal(size=(90, 5)) + 0.8 * np.eye(5)[labels]) * 3.0 ** np.arange(5)
     splits = list(GroupKFold(5).split(states, labels, sentences))
     fold = np.empty(90, int)
     for number, (_, held) in enumerate(splits):
         fold[held] = number
-    probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.5, max_iter=1000))
-    expected = cross_val_predict(probe, states, labels, cv=splits)
-    np.testing.assert_array_equal(out_of_fold(states, labels, fold, 2.0), expected)
+
+    def told(scaler, c):
+        probe = make_pipeline(scaler, LogisticRegression(C=c, max_iter=1000))
+        return cross_val_predict(probe, states, labels, cv=splits)
+
+    found = out_of_fold(states, labels, fold, 200.0)
+    np.testing.assert_array_equal(found, told(StandardScaler(), 1 / 200))
+    assert (found != told(StandardScaler(), 200.0)).any()
+    assert (found != told(FunctionTransformer(), 1 / 200)).any()
+
+
+def test_intervals_draw_whole_sentences_and_count_languages_alike():
+    """Against the repeated rows of every draw; of one language there are fewer utterances."""
+    generator = np.random.default_rng(8)
+    sentences = np.concatenate([np.arange(12), np.arange(4, 12)])
+    labels = np.repeat([0, 1], [12, 8])
+    right = generator.random(20) < 0.6
+    weights = _weights(sentences, 3)
+    rows = list(_recalls(right, labels, weights, ["deu", "jpn"]))
+    counts = draw_counts(12, len(weights), 3, "probes")
+    drawn = []
+    for count in counts:
+        repeated = [np.repeat(right[labels == n], count[sentences[labels == n]]) for n in (0, 1)]
+        drawn.append([one.mean() for one in repeated])
+    drawn = np.array(drawn)
+    means = [right[:12].mean(), right[12:].mean()]
+    expected = [*zip(means, drawn.T, (12, 8), strict=True), (np.mean(means), drawn.mean(1), 20)]
+    for (_, recall, low, high, n), (value, draws, count) in zip(rows, expected, strict=True):
+        assert (recall, n) == (pytest.approx(value), count)
+        assert (low, high) == pytest.approx(tuple(np.percentile(draws, [2.5, 97.5])))
 
 
 def test_a_probe_learns_nothing_from_what_is_said():

@@ -109,18 +109,44 @@ def test_gini_coefficients_are_those_of_double_sums():
         assert row["n"].item() == valid.sum()
 
 
-def test_debiased_cka_is_that_of_sums_over_distinct_sentences():
-    """Speech of German and text of Japanese at the encoders' second layer, by Song et al.'s estimator."""
-    views = [
-        opened("encoder", modality, f"{code}.zarr")["hidden_state"][:, 2].astype(np.float64)
-        for modality, code in (("speech", "deu"), ("text", "jpn"))
+ENDS = ("modality_1", "language_1", "modality_2", "language_2")
+PAIRS = [
+    ("embedding", ("speech", "spa", "speech", "fra")),
+    ("1", ("speech", "deu", "text", "jpn")),
+    ("2", ("text", "cmn", "text", "jpn")),
+]
+
+
+def views(layer, ends):
+    """States of both views at an encoder layer for the sentences that they have in common, centred."""
+    place = ["embedding", "0", "1", "2"].index(layer)
+    stores = [
+        opened("encoder", *one)
+        for one in ((ends[0], f"{ends[1]}.zarr"), (ends[2], f"{ends[3]}.zarr"))
     ]
-    ids = [
-        opened("encoder", modality, f"{code}.zarr")["utterance"][:]
-        for modality, code in (("speech", "deu"), ("text", "jpn"))
+    _, *rows = np.intersect1d(*(store["utterance"][:] for store in stores), return_indices=True)
+    found = [
+        store["hidden_state"][:, place][row].astype(np.float64)
+        for store, row in zip(stores, rows, strict=True)
     ]
-    common, *rows = np.intersect1d(*ids, return_indices=True)
-    one, other = (view[row] for view, row in zip(views, rows, strict=True))
+    return [one - one.mean(0) for one in found]
+
+
+def tabled(layer, ends):
+    """A pair's value by measure, whichever view it has first."""
+    table = pd.read_csv(RUN / "similarity" / "pairs.csv", dtype={"layer": str})
+    table = table[(table["module"] == "encoder") & (table["layer"] == layer)]
+    for names in (ENDS, (*ENDS[2:], *ENDS[:2])):
+        part = table[(table[list(names)] == list(ends)).all(axis=1)]
+        if len(part):
+            return part.set_index("measure")["value"]
+    return pytest.fail(f"{ends} is not in the table")
+
+
+@pytest.mark.parametrize(("layer", "ends"), PAIRS)
+def test_cka_is_that_of_features_and_of_sums_over_distinct_sentences(layer, ends):
+    """Its feature form; debiased, Song et al.'s estimator."""
+    one, other = views(layer, ends)
 
     def hsic(x, y):
         k, m = x @ x.T, y @ y.T
@@ -133,23 +159,53 @@ def test_debiased_cka_is_that_of_sums_over_distinct_sentences():
             - 2 * k.sum(0) @ m.sum(1) / (n - 2)
         ) / (n * (n - 3))
 
+    found = tabled(layer, ends)
     expected = hsic(one, other) / np.sqrt(hsic(one, one) * hsic(other, other))
-    pairs = pd.read_csv(RUN / "similarity" / "pairs.csv", dtype={"layer": str})
-    ends = {"language_1": "deu", "modality_1": "speech", "language_2": "jpn", "modality_2": "text"}
-    found = pairs[(pairs["module"] == "encoder") & (pairs["layer"] == "1")]
-    found = found[(found["measure"] == "cka_debiased")]
-    for swap in (False, True):
-        given = {
-            k.replace("1", "x").replace("2", "1").replace("x", "2"): v for k, v in ends.items()
-        }
-        part = found[
-            np.logical_and.reduce([found[k] == v for k, v in (given if swap else ends).items()])
-        ]
-        if len(part):
-            assert part["value"].item() == pytest.approx(expected, abs=1e-5)
-            assert part["n"].item() == len(common)
-            return
-    pytest.fail("the pair is not in the table")
+    assert found["cka_debiased"] == pytest.approx(expected, abs=1e-5)
+    norms = [np.linalg.norm(x.T @ y) for x, y in ((one, other), (one, one), (other, other))]
+    assert found["cka"] == pytest.approx(norms[0] ** 2 / (norms[1] * norms[2]), abs=1e-5)
+
+
+@pytest.mark.parametrize(("layer", "ends"), PAIRS)
+def test_svcca_and_retrieval_are_those_of_plain_numpy(layer, ends):
+    """Singular values of each view, then of the product of what is kept; cosines of all with all."""
+    both = views(layer, ends)
+    n = len(both[0])
+    kept = []
+    for view in both:
+        left, values, _ = np.linalg.svd(view, full_matrices=False)
+        shares = np.cumsum(values**2) / (values**2).sum()
+        kept.append(left[:, : min(1 + int((shares < 0.99).sum()), n // 5)])
+    correlations = np.linalg.svd(kept[0].T @ kept[1], compute_uv=False)
+    found = tabled(layer, ends)
+    assert found["svcca"] == pytest.approx(correlations.mean(), abs=1e-5)
+    one, other = (view / np.linalg.norm(view, axis=1, keepdims=True) for view in both)
+    cosines = one @ other.T
+    nearest = [(cosines.argmax(way) == np.arange(n)).mean() for way in (0, 1)]
+    assert found["retrieval"] == pytest.approx(np.mean(nearest))
+
+
+@pytest.mark.parametrize("language", ["deu", "jpn"])
+def test_differences_of_gini_are_those_of_the_same_sentence(language):
+    """Speech minus text at step 6, sentence by sentence; the interval is about that of a t test."""
+
+    def gini_of_sorted(row):  # the double sum takes minutes for all neurons
+        ordered = np.sort(np.abs(row))
+        places = np.arange(1, len(row) + 1)
+        return ((2 * places - len(row) - 1) * ordered).sum() / (len(row) * ordered.sum())
+
+    found = [
+        {one: gini_of_sorted(row) for row, one in zip(*decoder(task, language, 6), strict=True)}
+        for task in ("s2t", "t2t")
+    ]
+    differences = np.array([found[0][one] - found[1][one] for one in found[0].keys() & found[1]])
+    paired = pd.read_csv(RUN / "inequality" / "paired.csv")
+    paired = paired[(paired["speech_task"] == "s2t") & (paired["step"] == 6)]
+    row = paired[(paired["language"] == language) & (paired["layer"] == "all")].iloc[0]
+    assert row["n_pairs"] == len(differences)
+    assert row["difference"] == pytest.approx(differences.mean(), abs=1e-7)
+    half = 2 * differences.std(ddof=1) / np.sqrt(len(differences))
+    assert row["ci_high"] - row["ci_low"] == pytest.approx(2 * half, rel=0.15)
 
 
 def test_the_report_has_a_section_for_each_study():

@@ -328,7 +328,7 @@ def test_the_width_of_blocks_changes_nothing(run, drawn, monkeypatch, width):
         return best_neurons(condition, K, halves, shuffles)
 
     expected = best()
-    monkeypatch.setattr("steplens.rankings.NEURONS_AT_A_TIME", width)
+    monkeypatch.setattr("steplens.rankings._NARROWEST", width)
     monkeypatch.setattr("steplens.rankings._BLOCK_BYTES", 1)
     for one, other in zip(best(), expected, strict=True):
         np.testing.assert_array_equal(one, other)

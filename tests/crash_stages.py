@@ -52,8 +52,9 @@ def check_all(folder):
     for mark in sorted(folder.rglob("*.zarr/zarr.json")):
         (open_ranking if "ranking" in str(mark) else check_store)(mark.parent)
     for table in sorted(folder.rglob("*.parquet")):
-        if not table.name.startswith("."):
-            read_parquet(table)
+        if table.name.startswith("."):
+            continue  # what a killed writer left under the name it was to be renamed from
+        read_parquet(table)
         if table.parent.name == "speech":
             assert not list(check_audio(table))
 

@@ -21,7 +21,7 @@ import pytest
 from conftest import ROOT
 
 SMALL = (
-    "languages=[deu,jpn]", "steps=[1,3]", "corpus={n_utterances: 8}", "decoding={max_new_tokens: 24}",
+    "languages=[deu,jpn]", "steps=[3]", "corpus={n_utterances: 8}", "decoding={max_new_tokens: 24}",
     "speech={checks: {leave_out_flagged: false}}",
     "steering={k: 50, n_utterances: 4, n_random: 1, resamples: 100}",
     "comparison={k: 50, k_sweep: [20, 50], resamples: 20}",

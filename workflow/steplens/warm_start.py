@@ -12,6 +12,7 @@ not the fork, so that it is off unless asked for.
 
 import contextlib
 import fcntl
+import gc
 import hashlib
 import os
 import pickle
@@ -238,10 +239,19 @@ def _preload() -> None:
     with lean_transformers():
         import transformers.models.seamless_m4t.tokenization_seamless_m4t
         import transformers.models.seamless_m4t_v2.modeling_seamless_m4t_v2  # noqa: F401
+
+        # Compiles some hundred regular expressions at the first checkpoint that is loaded.
+        with contextlib.suppress(ImportError):
+            from transformers.conversion_mapping import get_checkpoint_conversion_mapping
+
+            get_checkpoint_conversion_mapping("seamless_m4t_v2")
     import torchaudio.compliance.kaldi  # noqa: F401
 
 
 if __name__ == "__main__":
     _server = _Server(Path(sys.argv[1]))  # first: jobs may already queue
     _preload()
+    # What is loaded stays: a collection in a fork would read, and thereby copy, all of it.
+    gc.collect()
+    gc.freeze()
     _server.serve()

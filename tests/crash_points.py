@@ -16,6 +16,7 @@ the bytes of an undisturbed run. Exit status 1, and a line for each violation, w
 
 import argparse
 import errno
+import gc
 import importlib
 import os
 import random
@@ -122,6 +123,7 @@ def main():
         warm_start._preload()
     for module in stage.imports:
         importlib.import_module(f"steplens.{module}")
+    gc.freeze()  # as the warm process does: forks leave what is loaded alone
     folder = options.folder.resolve()
     status, _ = in_fork(lambda where: stage.prepare(where), folder / "inputs")
     assert status == 0, "the inputs could not be made"

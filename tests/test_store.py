@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from steplens.store_writer import SHARD_CHUNKS, StoreWriter
 
 CONFIG = {"hidden_size": 2, "decoder_ffn_dim": 3, "decoder_layers": 2}
 NEURONS = neuron_table(CONFIG, "decoder")
+COORDINATES = ("utterance", "layer", "submodule", "unit", "step_invariant")
 HIDDEN_SHAPE = (3, 2)
 N_ROWS = 2 * ROW_CHUNK + 37  # two whole windows and a part of one
 
@@ -411,3 +413,32 @@ def test_a_finished_dump_that_is_asked_for_again_computes_nothing(tmp_path, wind
     assert files(path) == before
     dump(path, data, written=written)  # with its mark it is no rest, but what shall be replaced
     assert written == list(range(35))
+
+
+@pytest.mark.parametrize("lost", [*COORDINATES, "valid", "n_positions"])
+@pytest.mark.parametrize("part", ["", "zarr.json", "c.0"])
+def test_an_old_store_that_was_half_removed_is_completed(tmp_path, windows, lost, part):
+    """A run that is killed as it removes the old store leaves some arrays, and the journal of all rows."""
+    data = made_up(35)
+    path = dump(tmp_path / "one.zarr", data)
+    before = files(path)
+    (path / COMMIT_MARK).unlink()
+    shutil.rmtree(path / lost) if not part else (path / lost / part).unlink()
+    dump(path, data)
+    assert files(path) == before
+    check_store(path)
+
+
+@pytest.mark.parametrize("lost", ["activation", "hidden_state", *COORDINATES])
+def test_a_store_without_one_of_its_arrays_is_refused(tmp_path, lost):
+    """Committed without it: nothing on disk is damaged, and its digest is of what is there."""
+    path = write_store(tmp_path / "one.zarr", made_up(2))
+    attributes = groups.read_root(path)["attributes"]
+    (path / COMMIT_MARK).unlink()
+    shutil.rmtree(path / lost)
+    groups.commit(path, attributes)
+    for read in (open_store, check_store):
+        with pytest.raises(
+            StoreError, match=rf"one\.zarr: expected the arrays .*, got none of {lost};"
+        ):
+            read(path)

@@ -20,9 +20,19 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from .groups import COMMIT_MARK, StoreError, group_path, open_group, reading
+from .groups import COMMIT_MARK, StoreError, group_path, open_group, read_root, reading
 
 __all__ = ["COMMIT_MARK", "StoreError", "open_store", "read_states"]
+
+_ARRAYS = (
+    "activation",
+    "hidden_state",
+    "utterance",
+    "layer",
+    "submodule",
+    "unit",
+    "step_invariant",
+)
 
 
 def open_store(path: str | Path, **expected: Any) -> xr.Dataset:
@@ -46,13 +56,20 @@ def open_store(path: str | Path, **expected: Any) -> xr.Dataset:
     ------
     StoreError
         No store there, an interrupted dump, a store of another version, one that is damaged (here, or
-        when the damaged part is read), or one of something else than expected.
+        when the damaged part is read) or lacks an array, or one of something else than expected.
 
     Notes
     -----
     What is read from it later raises what Zarr raises where a chunk is damaged; inside of
     ``with reading(path):`` (``steplens.groups``) it is a StoreError that names the file.
     """
+    there = read_root(path)["consolidated_metadata"]["metadata"]
+    lost = [name for name in _ARRAYS if name not in there]
+    if lost:
+        raise StoreError(
+            f"{group_path(path)}: expected the arrays {', '.join(_ARRAYS)}, got none of "
+            f"{', '.join(lost)}; delete the folder and run the workflow again"
+        )
     data = open_group(path)
     for key, value in expected.items():
         if data.attrs.get(key) != value:

@@ -16,9 +16,10 @@ from .groups import (
     damaged_files,
     group_path,
     open_array,
-    open_group,
+    read_root,
     reading,
 )
+from .store import open_store
 
 
 def row_digest(
@@ -84,9 +85,9 @@ def check_store(path: str | Path) -> None:
         what was written.
     """
     path = group_path(path)
-    data = open_group(path)
-    if "digest_over" not in data.attrs:
+    if "digest_over" not in read_root(path)["attributes"]:
         raise StoreError(f"{path}: expected a store of activations, got another group")
+    data = open_store(path)
     for file, wrong in damaged_files(path):
         raise StoreError(f"{path}: {file}: {wrong}; delete the folder and run the workflow again")
     with reading(path):

@@ -106,7 +106,10 @@ class StoreWriter:
         n_bytes = (self.n_rows - self.n_kept) * width * np.dtype(dtype).itemsize
         require_space(self.path.parent, n_bytes, f"the store {self.path}")
         if not self.n_kept:
-            self._begin(neurons)
+            self._begin()
+        # Of a kept dump too: its folder may have been half removed when the run before was killed.
+        add_array(self.path, "utterance", self._utterances, ["utterance"])
+        add_neurons(self.path, neurons)
         self._arrays = {name: open_array(self.path, name) for name in self._shapes}
         self._window = {
             name: np.zeros((min(ROW_CHUNK, self.n_rows), *shape), dtype=dtype)
@@ -115,8 +118,8 @@ class StoreWriter:
         self._filled = np.arange(self.n_rows) < self.n_kept
         self._flushed = self.n_kept
 
-    def _begin(self, neurons: pd.DataFrame) -> None:
-        """An empty store: its arrays and coordinates."""
+    def _begin(self) -> None:
+        """An empty store: its arrays."""
         fresh_folder(self.path)
         dims = {"activation": ["neuron"], "hidden_state": ["layer", "hidden"]}
         for name, shape in self._shapes.items():
@@ -129,8 +132,6 @@ class StoreWriter:
                 ["utterance", *dims[name]],
                 chunks_per_file=SHARD_CHUNKS if name == "activation" else 1,
             )
-        add_array(self.path, "utterance", self._utterances, ["utterance"])
-        add_neurons(self.path, neurons)
 
     def _keep(self) -> int:
         """How many rows of an interrupted dump are kept: whole windows that hold what they held."""

@@ -51,7 +51,7 @@ def project(tmp_path) -> Path:
     return tmp_path
 
 
-def submit(cluster, folder: Path, targets, *options: str, config=()):
+def submit(cluster, folder: Path, targets, *options: str, config=(), environment=()):
     """Run Snakemake with the profile; what is changed here is what suits a cluster of one test."""
     results = [str(Path("results") / "cut" / target) for target in targets]
     # Without accounting a status command may wait for ever, and may not even heed SIGTERM.
@@ -62,14 +62,19 @@ def submit(cluster, folder: Path, targets, *options: str, config=()):
          "--cores", "1", "--latency-wait", "10",
          "--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "12",
          *options, "--config", *CUT, *config],
-        cwd=folder, env=cluster.environment, capture_output=True, text=True, check=False,
+        cwd=folder, env=cluster.environment | dict(environment), capture_output=True, text=True,
+        check=False,
     )  # fmt: skip
 
 
 def test_a_cut_of_the_demo_runs_through_slurm(cluster, project):
-    """Every kind of stage, in jobs of the cluster; those that run the model have a GPU each."""
+    """Every kind of stage, in jobs of the cluster; those that run the model have a GPU each.
+
+    The jobs of a submission share one import of the libraries; those of the test below have their own.
+    """
     before = len(cluster.jobs())
-    result = submit(cluster, project, TARGETS, "--groups", *GROUPS)
+    warm = {"STEPLENS_WARM_START": "1"}
+    result = submit(cluster, project, TARGETS, "--groups", *GROUPS, environment=warm)
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     for target in TARGETS:
         assert (project / "results" / "cut" / target).stat().st_size > 0

@@ -57,7 +57,7 @@ def client(tmp_path, monkeypatch):
     return start
 
 
-def test_forks_have_the_jobs_folder_environment_output_and_status(client, tmp_path):
+def test_forks_have_the_jobs_folder_environment_output_and_status(client, tmp_path, monkeypatch):
     """One warm process serves all of them, and an error in one leaves it standing."""
     out, _ = client("report").communicate(timeout=120)
     assert f"folder {tmp_path} value seen torch True" in out
@@ -67,6 +67,12 @@ def test_forks_have_the_jobs_folder_environment_output_and_status(client, tmp_pa
     assert "status 1" in out
     out, _ = client("leave").communicate(timeout=60)
     assert "status 3" in out
+    # The process is the machine's, or the job's of a cluster: not another job's.
+    assert len(list(tmp_path.glob("steplens-*/*.sock"))) == 1
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    assert "status 0" in client("report").communicate(timeout=120)[0]
+    assert len(list(tmp_path.glob("steplens-*/*.sock"))) == 2
+    monkeypatch.delenv("SLURM_JOB_ID")
     # A job whose process is killed takes its fork along.
     job = client("wait")
     pid = int(job.stdout.readline().split()[1])

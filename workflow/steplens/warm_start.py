@@ -70,12 +70,18 @@ def run_in_fork(task: Callable[[], int]) -> int | None:
 
 
 def _address() -> Path:
-    """A socket for this user, this Python and this project, in a folder of the user's own."""
+    """A socket for this user, Python, project and job of a cluster, in a folder of the user's own.
+
+    Of the cluster's job because memory and GPUs are the job's, and the process ends with it.
+    """
     folder = Path(tempfile.gettempdir()) / f"steplens-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.getuid() or folder.stat().st_mode & 0o077:
         raise OSError(f"{folder} is open to others")
-    name = hashlib.sha256(f"{sys.executable}\n{Path(__file__).resolve()}".encode()).hexdigest()
+    job = os.environ.get("SLURM_JOB_ID", "")
+    name = hashlib.sha256(
+        f"{sys.executable}\n{Path(__file__).resolve()}\n{job}".encode()
+    ).hexdigest()
     return folder / f"{name[:16]}.sock"
 
 

@@ -10,16 +10,18 @@ import yaml
 from conftest import ROOT
 from slurm_cluster import SlurmCluster, why_not
 
+from steplens.atomic import read_parquet
+
 PROFILES = ROOT / "profiles"
-# Every stage up to comparison and steering, of two languages at one step. `auto` asks for a GPU and
-# computes without one.
+# Every stage that runs the model, and what they need, of two languages at one step. `auto` asks for a GPU
+# and computes without one.
 CUT = (
     "run=cut", "languages=[deu, cmn]", "steps=[1]", "model={device: auto}",
-    "corpus={n_utterances: 6}", "comparison={k: 100, k_sweep: [50, 100], resamples: 20}",
+    "corpus={n_utterances: 6}",
     "steering={k: 100, n_utterances: 2, n_random: 1, resamples: 100}",
 )  # fmt: skip
 TARGETS = (
-    "comparison/overlap.csv",
+    "encoder/text/deu.zarr/zarr.json",
     "ranking/speech_encoder.zarr/zarr.json",
     "steering/texts/asr/deu/step-01.parquet",
 )
@@ -28,8 +30,7 @@ TARGETS = (
 GROUPS = [
     *(f"{rule}=language" for rule in ("corpus", "speech_espeak", "encode_speech", "encode_text", "decode",
                                       "capture")),
-    *(f"{rule}=analysis" for rule in ("rank_encoder", "rank_decoder", "steer", "compare_step",
-                                      "gather_comparison")),
+    *(f"{rule}=analysis" for rule in ("rank_encoder", "rank_decoder", "steer")),
 ]  # fmt: skip
 GPU_STAGES = ("encode_speech", "encode_text", "decode", "capture", "steer")
 
@@ -68,7 +69,7 @@ def submit(cluster, folder: Path, targets, *options: str, config=(), environment
 
 
 def test_a_cut_of_the_demo_runs_through_slurm(cluster, project):
-    """Every kind of stage, in jobs of the cluster; those that run the model have a GPU each.
+    """Every kind of submission, in jobs of the cluster; those that run the model have a GPU each.
 
     The jobs of a submission share one import of the libraries; those of the test below have their own.
     """
@@ -78,9 +79,8 @@ def test_a_cut_of_the_demo_runs_through_slurm(cluster, project):
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     for target in TARGETS:
         assert (project / "results" / "cut" / target).stat().st_size > 0
-    overlap = (project / "results" / "cut" / "comparison" / "overlap.csv").read_text()
-    assert "deu" in overlap
-    assert "cmn" in overlap
+    steered = read_parquet(project / "results" / "cut" / TARGETS[-1])
+    assert set(steered["target"]) == {"cmn"}
 
     jobs = cluster.jobs()[before:]
     assert {job["JobState"] for job in jobs} == {"COMPLETED"}
@@ -95,9 +95,9 @@ def test_a_cut_of_the_demo_runs_through_slurm(cluster, project):
         assert job.get("TresPerJob") == ("gres:gpu:1" if on_gpu else None), job
         assert job["NumCPUs"] == "1"
     assert seen == set(GPU_STAGES)
-    # Nothing ran beside the queue: two languages, the quality of speech, and three parts of the rest.
-    assert "28 of 28 steps (100%) done" in submitted
-    assert len(jobs) == 6
+    # Nothing ran beside the queue: two languages, the quality of speech, and two parts of the rest.
+    assert "15 of 15 steps (100%) done" in submitted
+    assert len(jobs) == 5
 
 
 def test_a_failed_job_is_tried_again_with_more_and_then_shown_with_its_logs(cluster, project):

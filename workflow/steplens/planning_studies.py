@@ -1,7 +1,7 @@
 """What the neighbouring studies add to a plan (``planning.py``): bytes of rankings, and units of work.
 
-Counted is what grows with neurons or with generated tokens. Probes, similarity and inequality are minutes of
-processor time beside these, and have no rate.
+Counted is what grows with neurons or with generated tokens. Probes, similarity and inequality have no rate:
+for the paper's run each is minutes on eight cores (docs/modality.md, similarity.md, inequality.md).
 """
 
 from collections import defaultdict

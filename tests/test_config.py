@@ -128,6 +128,7 @@ def test_a_mistake_is_one_line_with_its_key_and_what_was_expected(key, value, me
 def test_keys_that_do_not_go_together_are_refused(settings, message):
     (line,) = problems(settings)
     assert re.search(message, line)
+    assert "{" not in line  # the sections around these keys would drown what was found
 
 
 def test_a_language_is_spoken_by_the_first_engine_that_can():

@@ -247,11 +247,12 @@ def _problem(error: dict) -> str:
     message = error["msg"]
     if error["type"] == "string_pattern_mismatch":
         message = "expected letters, digits, dots, hyphens and underscores, a letter or digit first"
-    if error["type"].endswith("_type") or error["type"].endswith("_parsing"):
-        message += f", got {error['input']!r}"
-    elif "expected" not in message:
-        message = f"{message[0].lower()}{message[1:]}, got {error['input']!r}"
-    elif "got" not in message:
+    mistyped = error["type"].endswith("_type") or error["type"].endswith("_parsing")
+    if not mistyped and "expected" not in message:
+        message = f"{message[0].lower()}{message[1:]}"
+    # A check of several keys names what it found; all that they stand in would drown it.
+    whole = isinstance(error["input"], dict) and not mistyped
+    if mistyped or not (whole or ("expected" in message and "got" in message)):
         message += f", got {error['input']!r}"
     return f"{location}: {message}" if location else message
 

@@ -1,6 +1,6 @@
-"""Runs a stage again and again in forks that die, or fail, at a chosen file operation.
+"""Runs stages again and again in forks that die, or fail, at a chosen file operation.
 
-    python tests/crash_points.py <stage> <folder> [--points 12] [--seed 1]
+    python tests/crash_points.py <folder> <stage> [<stage> …] [--points 12] [--seed 1]
 
 Of a stage all file operations within its folder are counted once (opening, renaming, removing, making a
 folder). Then forks run it on fresh copies of its inputs and stop at one of them:
@@ -109,27 +109,37 @@ def contents(folder, ignored=()):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("stage")
     parser.add_argument("folder", type=Path)
+    parser.add_argument("stages", nargs="+", metavar="stage")
     parser.add_argument("--points", type=int, default=12)
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "little"))
     options = parser.parse_args()
     import crash_stages
     import warm_start
 
-    stage = crash_stages.STAGES[options.stage]
+    stages = {name: crash_stages.STAGES[name] for name in options.stages}
+    modules = {module for stage in stages.values() for module in stage.imports}
     # Once, and nothing is computed before a fork.
-    if "encoding" in stage.imports:
+    if "encoding" in modules:
         warm_start._preload()
-    for module in stage.imports:
+    for module in sorted(modules):
         importlib.import_module(f"steplens.{module}")
     gc.freeze()  # as the warm process does: forks leave what is loaded alone
-    folder = options.folder.resolve()
+    wrong = 0
+    for name, stage in stages.items():
+        folder = options.folder.resolve() / name
+        wrong += _violations(name, stage, folder, options.points, options.seed)
+    return int(wrong > 0)
+
+
+def _violations(name, stage, folder, n_points, seed):
+    """How often a stage lost or spoilt something."""
+    folder.mkdir(parents=True)
     status, _ = in_fork(lambda where: stage.prepare(where), folder / "inputs")
     assert status == 0, "the inputs could not be made"
 
-    def fresh(name, like="inputs"):
-        where = folder / name
+    def fresh(kind, like="inputs"):
+        where = folder / kind
         shutil.rmtree(where, ignore_errors=True)
         shutil.copytree(folder / like, where)
         return where
@@ -138,32 +148,32 @@ def main():
     status, n_operations = in_fork(stage.run, whole)
     assert status == 0, "the undisturbed run failed"
     expected = contents(whole, stage.ignored)
-    generator = random.Random(options.seed)
-    print(f"{options.stage}: {n_operations} file operations, seed {options.seed}")
+    generator = random.Random(seed)
+    print(f"{name}: {n_operations} file operations, seed {seed}")
     sizes = [len(one) for one in expected.values()]
-    points = [("kill", at, None) for at in _some(generator, n_operations, options.points)]
-    points += [("soon", at, None) for at in _some(generator, n_operations, options.points)]
-    points += [("error", at, None) for at in _some(generator, n_operations, options.points)]
+    points = [("kill", at, None) for at in _some(generator, n_operations, n_points)]
+    points += [("soon", at, None) for at in _some(generator, n_operations, n_points)]
+    points += [("error", at, None) for at in _some(generator, n_operations, n_points)]
     points += [
-        ("limit", None, generator.randrange(max(sizes))) for _ in range(max(1, options.points // 3))
+        ("limit", None, generator.randrange(max(sizes))) for _ in range(max(1, n_points // 3))
     ]
     wrong = 0
     for number, (mode, at, limit) in enumerate(points):
         # Every other time over results that are there already.
         begin = "whole" if number % 2 else "inputs"
-        name = f"{mode} at {at or limit}, from {begin}"
+        fault = f"{name}: {mode} at {at or limit}, from {begin}"
         where = fresh("broken", begin)
         _hook["delay"] = generator.uniform(1e-4, 1e-2)
         status, _ = in_fork(stage.run, where, mode, at, limit)
         if status == 0 and contents(where, stage.ignored) != expected:
-            print(f"{name}: ended well with another result")
+            print(f"{fault}: ended well with another result")
             wrong += 1
         status, _ = in_fork(stage.check, where)
         # A second fault, somewhere: what was kept of the first run must not confuse the second.
         in_fork(stage.run, where, "soon", generator.randint(1, n_operations))
         status = status or in_fork(stage.check, where)[0]
         if status != 0:
-            print(f"{name}: something looks whole and is not")
+            print(f"{fault}: something looks whole and is not")
             wrong += 1
         status, _ = in_fork(stage.run, where)
         found = contents(where, stage.ignored)
@@ -171,10 +181,10 @@ def main():
             different = sorted(
                 key for key in {*found, *expected} if found.get(key) != expected.get(key)
             )
-            print(f"{name}: run again: status {status}, other than undisturbed: {different[:5]}")
+            print(f"{fault}: run again: status {status}, other than undisturbed: {different[:5]}")
             wrong += 1
-    print(f"{options.stage}: {len(points)} faults, {wrong} violations")
-    return int(wrong > 0)
+    print(f"{name}: {len(points)} faults, {wrong} violations")
+    return wrong
 
 
 def _some(generator, n, wanted):

@@ -120,7 +120,7 @@ def _corpus(folder):
 def _source():
     from steplens.model_source import ModelSource
 
-    return ModelSource(str(Path(sys.argv[2]).resolve() / "checkpoint"), None, "float32", "cpu")
+    return ModelSource(str(Path(sys.argv[1]).resolve() / "checkpoint"), None, "float32", "cpu")
 
 
 def _made_by():
@@ -220,7 +220,7 @@ _STORES = ("store_writer", "rankings", "verifying")
 _MODEL = (*_STORES, "encoding", "decoding", "capture", "steering")
 STAGES = {
     "store": Stage(_no_inputs, _write_stores, check_all, _STORES),
-    "rank": Stage(_after(_no_inputs, _write_stores), _rank, check_all, _STORES),
+    "rank": Stage(_after(_no_inputs, _write_stores), _rank, check_all, (*_STORES, "rank_stage")),
     "speech": Stage(_corpus, _speak, check_all, ("speech", "verifying"), ("takes.jsonl",)),
     "encode": Stage(_corpus, _encode, check_all, _MODEL),
     "decode": Stage(_after(_corpus, _encode), _decode, check_all, _MODEL),

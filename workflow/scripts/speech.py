@@ -27,7 +27,7 @@ if snakemake.params.engine == "recorded":
 run_stage(
     snakemake,
     "speech:synthesize_corpus",
-    own_process=True,
+    own_process=snakemake.params.engine != "xtts",  # which imports what the warm process holds
     corpus=Path(snakemake.input.corpus),
     language=language,
     engine=snakemake.params.engine,

@@ -27,7 +27,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-IDLE_SECONDS = 20.0
+IDLE_SECONDS = 60.0
 _START_SECONDS = 60.0
 _LENGTH = struct.Struct("!Q")
 _STATUS = struct.Struct("!i")

@@ -8,12 +8,13 @@ import pytest
 from conftest import LANGUAGES, ROOT
 
 from steplens.config import parse_config
-from steplens.planning import STAGES, stage_of
+from steplens.planning import PUBLISHED, STAGES, Model, stage_of
 from steplens.planning_studies import RATE_OF, RULES, study_bytes, study_units
 from steplens.rankings import Ranking
 from steplens.sites import neuron_table
 from steplens.studies.causal import ModalityNeurons, trials
 
+LARGE = Model("seamless-m4t-v2-large", PUBLISHED["seamless-m4t-v2-large"], "")
 COUNTS = {"deu": 10, "spa": 40}
 TOKENS = {"deu": 5.0, "spa": 7.0}
 
@@ -27,14 +28,38 @@ def config(**more):
     return parse_config(settings | more)
 
 
+def units_of(settings):
+    """With v2 large's layers and 1,000,000 ranked neurons."""
+    return study_units(settings, LARGE, COUNTS, 1_000_000, TOKENS)
+
+
 def test_units_by_hand():
-    units = study_units(config(), COUNTS, 1_000_000, TOKENS)
+    units = units_of(config())
     # Two pairs of tasks, two steps; 50 utterances of both tasks, once pooled and once by language.
-    assert units["rank_modality"] == 2 * 2 * 2 * 2 * 50
+    assert units["rank_modality"] == pytest.approx(2 * 2 * 2 * 2 * 50)
     # 10 and 20 sentences; of each k 3 + 2 x 3 sets, up to 16 tokens, four tasks.
     assert units["causal_decoder"] == 4 * 30 * 2 * 9 * 16
     encoder = 2 * 2 * 5 * (10 * 5.0 + 20 * 7.0)
     assert units["causal_speech_encoder"] == units["causal_text_encoder"] == encoder
+    # Embedding, 24 layers, and the adapter in speech; four tasks at two steps; 50 x 1,024 states.
+    assert units["probe_encoder"] == pytest.approx((26 + 25) * 0.0512)
+    assert units["probe_decoder"] == pytest.approx(4 * 2 * 25 * 0.0512)
+    assert units["measure_inequality_encoder"] == pytest.approx(50 * (589_824 + 368_640) / 1e6)
+    assert units["measure_inequality"] == pytest.approx(4 * 2 * 50)
+
+
+def test_similarity_counts_pairs_of_views():
+    """Two languages in two modalities are four views and have six pairs; 25 sentences on average."""
+    units = units_of(config(similarity={"length_bins": 1, "shuffles": 1}))
+    one_layer = (6 + 5.5 * 4) * 25**2 / 1e6
+    assert units["similarity_encoders"] == pytest.approx(26 * one_layer)
+    assert units["similarity_decoder"] == pytest.approx(2 * 2 * 25 * one_layer)
+    binned = units_of(config(similarity={"length_bins": 3, "shuffles": 1}))
+    assert binned["similarity_encoders"] == pytest.approx(1.5 * 26 * one_layer)
+    assert binned["similarity_decoder"] == units["similarity_decoder"]
+    shuffled = units_of(config(similarity={"length_bins": 1, "shuffles": 3}))
+    more = 6 * 0.34 * 25**2 / 1e6
+    assert shuffled["similarity_encoders"] == pytest.approx(26 * (one_layer + more))
 
 
 def test_sets_are_those_that_the_study_fixes():
@@ -52,7 +77,17 @@ def test_sets_are_those_that_the_study_fixes():
 
 
 def test_a_study_that_is_not_asked_for_costs_nothing():
-    assert study_units(config(studies=["inequality"]), COUNTS, 10, TOKENS) == {}
+    assert study_units(config(studies=[]), LARGE, COUNTS, 10, TOKENS) == {}
+    of = {
+        "modality": {"rank_modality", "probe_encoder", "probe_decoder"},
+        "inequality": {"measure_inequality", "measure_inequality_encoder"},
+        "similarity": {"similarity_encoders", "similarity_decoder"},
+    }
+    for study, rules in of.items():
+        assert set(units_of(config(studies=[study]))) == rules
+    causal = {"causal_decoder", "causal_speech_encoder", "causal_text_encoder"}
+    both = units_of(config(studies=["modality", "causal"]))
+    assert set(both) == causal | of["modality"]
     assert study_bytes(config(studies=["similarity"]), 2, 12, 10) == {}
 
 

@@ -25,6 +25,8 @@ from datetime import date
 from functools import cache
 from pathlib import Path
 
+import analysis_rates
+
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = "seamless-m4t-v2-large"
 AUDIO_SECONDS, TEXT_TOKENS, STATES = 10.0, 35, 62  # an utterance of FLEURS
@@ -250,29 +252,6 @@ class Measurement:
         recorder.close()
         return seconds, n
 
-    def rank(self) -> tuple[float, float]:
-        """Seconds and units, on one core."""
-        from steplens.ranking import rank, use_threads
-
-        use_threads(1)
-        activations, labels = _examples(5000, 2048)
-        return self.timed(lambda: rank(activations, labels, 5), 1), activations.size / 1e6
-
-    def compare(self) -> tuple[float, float]:
-        """Seconds and units, on one core."""
-        from steplens.bootstrap import draw_counts
-        from steplens.ranking import use_threads
-        from steplens.resampling import resampled_average_precision
-
-        use_threads(1)
-        activations, labels = _examples(5000, 256)
-        weights = draw_counts(len(labels), 50, 1, "all")
-
-        def work():
-            resampled_average_precision(activations, labels, weights, 5)
-
-        return self.timed(work, 1), activations.size * len(weights) / 1e6
-
     def speech_xtts(self) -> tuple[float, float]:
         """Seconds and units: a batch of texts with a fixed number of codes, then their waveforms."""
         from TTS.tts.configs.xtts_config import XttsArgs, XttsConfig
@@ -302,9 +281,9 @@ class Measurement:
 
 
 STAGES = (
-    "encode_speech", "encode_text", "decode", "capture", "steer", "rank", "compare", "speech_xtts",
+    "encode_speech", "encode_text", "decode", "capture", "steer", *analysis_rates.STAGES, "speech_xtts",
 )  # fmt: skip
-MODEL_OF = {"rank": "any", "compare": "any", "speech_xtts": "XTTS-v2"}
+MODEL_OF = dict.fromkeys(analysis_rates.STAGES, "any") | {"speech_xtts": "XTTS-v2"}
 
 
 @cache
@@ -314,14 +293,6 @@ def _neurons(module: str):
     from steplens.sites import neuron_table
 
     return neuron_table(PUBLISHED[MODEL], module)
-
-
-def _examples(n_examples: int, n_neurons: int):
-    import numpy as np
-
-    generator = np.random.default_rng(1)
-    activations = generator.standard_normal((n_examples, n_neurons)).astype(np.float16)
-    return activations, np.repeat(np.arange(5), n_examples // 5)
 
 
 def _load_bytes(stage: str) -> float:
@@ -336,10 +307,12 @@ def _load_bytes(stage: str) -> float:
     return 4 * Model("", PUBLISHED[MODEL], "").n_parameters(module)
 
 
-def _import_seconds() -> float:
-    """Seconds until a fresh process could load a module."""
-    start = time.perf_counter()
-    subprocess.run([sys.executable, "-c", "import steplens.encoding"], check=True)
+@cache
+def _import_seconds(module: str) -> float:
+    """Seconds until a fresh process could begin: those of a second one, as of most jobs."""
+    for _ in range(2):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-c", f"import steplens.{module}"], check=True)
     return time.perf_counter() - start
 
 
@@ -361,24 +334,27 @@ def measured(options: argparse.Namespace) -> Iterator:
         options.new_tokens,
         options.processor_time and not on_gpu,
     )
-    imports = _import_seconds()
     for stage in STAGES:
         if stage not in options.stages:
             continue
-        if stage in ("rank", "compare", "speech_xtts") and hasattr(measurement, "_decoder"):
+        runs_model = stage not in analysis_rates.STAGES
+        if (not runs_model or stage == "speech_xtts") and hasattr(measurement, "_decoder"):
             del measurement._decoder
             gc.collect()
-        seconds, units = getattr(measurement, stage)()
-        on_cpu = not on_gpu or stage in ("rank", "compare")
-        load = imports
-        if stage not in ("rank", "compare"):
+        on_cpu = not on_gpu or not runs_model
+        load = _import_seconds("encoding" if runs_model else "rank_stage")
+        loaded = "load: imports measured"
+        if runs_model:
+            seconds, units = getattr(measurement, stage)()
             load += _load_bytes(stage) / READ_BYTES_PER_SECOND
-        batch = batches.get(stage.partition("_")[0])
-        how = f"random weights, batch {batch}" if batch else "random weights, one at a time"
-        if stage in ("rank", "compare"):
-            how = "random values, 5000 examples, 1 thread"
-        elif on_cpu:
-            how += f", float32, {options.threads} threads"
+            loaded += f", weights at {READ_BYTES_PER_SECOND / 1e9:g} GB/s assumed"
+            batch = batches.get(stage.partition("_")[0])
+            how = f"random weights, batch {batch}" if batch else "random weights, one at a time"
+            if on_cpu:
+                how += f", float32, {options.threads} threads"
+        else:
+            work, units, how = analysis_rates.STAGES[stage]()
+            seconds = measurement.timed(work, 1)
         if measurement.processor_time:
             how += ", processor time over threads"
         note = f"; {options.note}" if options.note else ""
@@ -386,8 +362,7 @@ def measured(options: argparse.Namespace) -> Iterator:
         yield Rate(
             stage, MODEL_OF.get(stage, MODEL), cpu_name() if on_cpu else name, UNIT_OF[stage],
             seconds / units, load, "measured",
-            f"tools/measure_rates.py, {date.today()}, {how}; load: imports measured, weights at "
-            f"{READ_BYTES_PER_SECOND / 1e9:g} GB/s assumed{note}",
+            f"tools/measure_rates.py, {date.today()}, {how}; {loaded}{note}",
         )  # fmt: skip
 
 

@@ -318,7 +318,7 @@ UNIT_OF = {
     "steer": "generated token",
     "rank": "million activations",
     "compare": "million activations resampled",
-}
+} | planning_studies.UNIT_OF
 _COMPARISONS = ("compare_step", "reliability", "compare_sources", "compare_sources_encoder")
 # Shuffled labels are ranked by a sort of their own: so many times what a resample costs (rates.tsv).
 _RESAMPLES_A_SHUFFLE = 7
@@ -392,7 +392,7 @@ def work_units(
         units["compare_sources_encoder"] = resampled * model.n_neurons("speech_encoder")
     counts = {language: one.n for language, one in sentences.items()}
     tokens = {language: job_units(config, "decode", 1, one) for language, one in sentences.items()}
-    return dict(units) | planning_studies.study_units(config, counts, ranked, tokens)
+    return dict(units) | planning_studies.study_units(config, model, counts, ranked, tokens)
 
 
 def interventions(config: Config) -> int:

@@ -217,3 +217,35 @@ def test_the_other_voice_is_the_recordings_and_shares_what_sets_say(compared):
         & (expected["other"] == "recorded")
     ]
     assert part["overlap"].tolist() == [n for line in overlap for n in line]
+
+
+def test_verify_looks_into_the_other_voice_too(project, compared):
+    """One byte of one chunk of a store, and one recording that is lost."""
+    options = ("verify", "--configfile", "speech.yaml",
+               "--config", "speech={engine: espeak, other_engine: recorded}")  # fmt: skip
+    whole = snakemake(project, *options)
+    said = whole.stdout + whole.stderr
+    assert whole.returncode == 0, said
+    assert " 0 problems" in said
+    # Corpora once; of both voices audio, encoder, two tasks' texts and stores, and rankings.
+    n = len(LANGUAGES)
+    checked = int(re.search(r"(\d+) stores, rankings, tables and sets of audio checked", said)[1])
+    assert checked >= n + 2 * (n * (1 + 1 + 2 + 2) + 1 + 2)
+
+    other = compared / "other_speech"
+    store = other / "decoder" / "s2t" / "cmn" / "step-01.zarr"
+    chunk = next((store / "activation").glob("c.*"))
+    wave = other / "speech" / pd.read_parquet(other / "speech" / "deu.parquet")["path"][0]
+    kept = {path: path.read_bytes() for path in (chunk, wave)}
+    try:
+        chunk.write_bytes(kept[chunk][:40] + bytes([kept[chunk][40] ^ 1]) + kept[chunk][41:])
+        wave.unlink()
+        damaged = snakemake(project, *options)
+    finally:
+        for path, content in kept.items():
+            path.write_bytes(content)
+    said = damaged.stdout + damaged.stderr
+    assert damaged.returncode != 0
+    assert "2 problems" in said
+    assert "other_speech/decoder/s2t/cmn/step-01.zarr: activation/c.0.0: damaged" in said
+    assert f"{wave.relative_to(project)}: the audio is lost" in said

@@ -7,7 +7,7 @@ that it was made from. What is not there yet is counted, and is no error.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from .store_check import check_store
 from .studies.twins import TEXT_TWIN
 from .takes import file_digest
 from .tasks import MODALITY_OF
+
+OTHER_SPEECH = "other_speech"  # what `speech.other_engine` spoke, in the folders of a run
 
 
 class VerificationError(ValueError):
@@ -70,6 +72,9 @@ class Verification:
         Of the stores.
     n_utterances : int
         Sentences a language, at most.
+    modalities : tuple of {"speech", "text"}
+    corpus : path, optional
+        ``results/corpus`` unless given.
     """
 
     results: Path
@@ -79,13 +84,35 @@ class Verification:
     made_by: Mapping[str, Mapping[str, Any]]
     dtype: str
     n_utterances: int
+    modalities: tuple[str, ...] = ("speech", "text")
+    corpus: Path | None = None
 
     def parts(self) -> Iterable[Part]:
         """Everything that the configuration asks for and that can be checked."""
         for language in self.languages:
             yield Part(self._corpus(language), self._check_corpus)
+        yield from self._of_the_model()
+        folder = self.results / "ranking" / "modality"
+        if folder.is_dir():
+            yield from self._modality_rankings(folder)
+        # What the neighbouring studies measured, and steered outputs.
+        for kind in ("steering/texts", "inequality", "causal"):
+            for path in sorted((self.results / kind).rglob("*.parquet")):
+                if not any(part.startswith(".") for part in path.relative_to(self.results).parts):
+                    yield Part(path, check_table)
+        other = self.results / OTHER_SPEECH
+        if other.is_dir():  # the speech half once more, of the same sentences
+            tasks = [task for task in self.tasks if MODALITY_OF[task] == "speech"]
+            half = replace(
+                self, results=other, tasks=tasks, modalities=("speech",), corpus=self._corpus_folder
+            )
+            yield from half._of_the_model()
+
+    def _of_the_model(self) -> Iterator[Part]:
+        """Speech, what the model made of the sentences, and rankings of it."""
+        for language in self.languages:
             yield Part(self._speech(language), check_audio)
-            for modality in ("speech", "text"):
+            for modality in self.modalities:
                 yield Part(
                     self._encoder(modality, language), self._encoder_check(modality, language)
                 )
@@ -96,7 +123,7 @@ class Verification:
                     check = self._decoder_check(task, language, step)
                     yield Part(self._decoder(task, language, step), check)
         folder = self.results / "ranking"
-        for modality in ("speech", "text"):
+        for modality in self.modalities:
             name = f"{modality}_encoder"
             stores = {one: self._encoder(modality, one) for one in self.languages}
             yield Part(folder / f"{name}.zarr", ranking_check(stores, {"module": name}))
@@ -106,13 +133,6 @@ class Verification:
                 condition = {"module": "decoder", "task": task, "step": step}
                 path = folder / "decoder" / task / f"step-{step:02d}.zarr"
                 yield Part(path, ranking_check(stores, condition))
-        if (folder / "modality").is_dir():
-            yield from self._modality_rankings(folder / "modality")
-        # What the neighbouring studies measured, and steered outputs.
-        for kind in ("steering/texts", "inequality", "causal"):
-            for path in sorted((self.results / kind).rglob("*.parquet")):
-                if not any(part.startswith(".") for part in path.relative_to(self.results).parts):
-                    yield Part(path, check_table)
 
     def _modality_rankings(self, folder: Path) -> Iterator[Part]:
         for speech_task, text_task in TEXT_TWIN.items():
@@ -129,8 +149,12 @@ class Verification:
                     rows = [ALL, *self.languages]
                     yield Part(path, ranking_check(stores, condition, rows))
 
+    @property
+    def _corpus_folder(self) -> Path:
+        return self.corpus or self.results / "corpus"
+
     def _corpus(self, language: str) -> Path:
-        return self.results / "corpus" / f"{language}.parquet"
+        return self._corpus_folder / f"{language}.parquet"
 
     def _speech(self, language: str) -> Path:
         return self.results / "speech" / f"{language}.parquet"

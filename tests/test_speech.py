@@ -1,135 +1,34 @@
 """The speech stage: what it writes, what it makes again, and how it goes on where it was killed."""
 
 import hashlib
-import json
 import multiprocessing
 import os
 import shutil
 import signal
-import sys
 from dataclasses import replace
-from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from speech_stage import (
+    CHECKS,
+    GERMAN,
+    SENTENCES,
+    as_if_fresh,
+    files,
+    make_stage,
+)
 
 from steplens import speech
 from steplens.atomic import write_parquet
-from steplens.engines import Take
 from steplens.engines.espeak import synthesize
-from steplens.languages import load_languages
 from steplens.speech import synthesize_corpus
-
-GERMAN = load_languages()["deu"]
-SENTENCES = {
-    4: "Guten Tag, Herr Müller.", 2: "Ja.", 9: "Heute kauft der Koch Brot.", 7: "Es regnet."
-}  # fmt: skip
-CHECKS = {
-    "max_attempts": 3, "min_seconds_per_character": 0.03, "max_seconds_per_character": 0.2,
-    "max_silent_share": 0.5, "max_clipped_share": 0.001,
-}  # fmt: skip
-
-
-def tone(request, seed, seconds_per_character=0.08):
-    """A tone whose pitch tells every utterance, text, attempt and seed apart."""
-    name = f"{request.utterance} {request.text} {request.attempt} {seed}"
-    pitch = 200 + hashlib.sha256(name.encode()).digest()[0] * 10
-    letters = sum(one.isalnum() for one in request.text)
-    time = np.arange(round(16_000 * seconds_per_character * letters)) / 16_000
-    return (0.4 * np.sin(2 * np.pi * pitch * time)).astype(np.float32)
-
-
-# Takes that fail, as an engine may give them.
-FAULTY = {
-    "silent": lambda request, seed: np.zeros_like(tone(request, seed)),
-    "too short": lambda request, seed: tone(request, seed, 0.01),
-    "too long": lambda request, seed: tone(request, seed, 0.3),
-    "silence": lambda request, seed: tone(request, seed) * (np.arange(len(tone(request, seed))) < 800),
-    "clipped": lambda request, seed: 4 * tone(request, seed),
-    "NaN": lambda request, seed: np.full_like(tone(request, seed), np.nan),
-    "empty": lambda request, seed: np.zeros(0, np.float32),
-}  # fmt: skip
-
-
-class Engine:
-    """Speaks tones; ``faulty`` says which takes fail and how, by (utterance, attempt)."""
-
-    def __init__(self):
-        self.voice = "tone"
-        self.available = None
-        self.faulty = {}
-        self.faults = {}
-        self.seed = 0
-        self.asked = []  # (utterance, attempt) of every take asked for
-        self.before = lambda request: None
-
-    def n_attempts(self, request):
-        return self.available
-
-    def speak(self, requests):
-        for request in requests:
-            self.before(request)
-            key = request.utterance, request.attempt
-            self.asked.append(key)
-            wave = FAULTY[self.faulty[key]] if key in self.faulty else tone
-            yield Take(
-                wave(request, self.seed), 2**62 + self.seed, "a tone", self.faults.get(key, "")
-            )
 
 
 @pytest.fixture
 def stage(tmp_path, monkeypatch):
-    """The stage with an engine of tones: ``run`` gives the table and asks for takes as needed."""
-    one = SimpleNamespace(
-        engine=Engine(), sentences=dict(SENTENCES), settings={"speed": 1}, checks=dict(CHECKS),
-        first={}, seed=1, code="code", libraries={"tts": "1.0"}, folder=tmp_path / "speech", language=GERMAN,
-    )  # fmt: skip
-    module = ModuleType("steplens.engines.tones")
-
-    def open_engine(language, settings, seed, threads):
-        one.engine.seed = seed
-        return one.engine
-
-    module.open_engine = open_engine
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setattr(speech, "code_digest", lambda *modules: one.code)
-    monkeypatch.setitem(speech.CODE_OF, "tones", "xtts")
-
-    def run(folder=None):
-        one.engine.asked.clear()
-        texts = list(one.sentences.values())
-        corpus = pd.DataFrame({"utterance": list(one.sentences), "raw_transcription": texts})
-        write_parquet(corpus.assign(text="x", recordings="[]"), tmp_path / "corpus.parquet")
-        output = (folder or one.folder) / "deu.parquet"
-        synthesize_corpus(
-            tmp_path / "corpus.parquet", one.language, "tones", one.settings, one.checks, one.first,
-            one.seed, 1, output, one.libraries,
-        )  # fmt: skip
-        return pd.read_parquet(output).set_index("utterance")
-
-    one.run = run
-    one.output = one.folder / "deu.parquet"
-    one.journal = one.folder / "deu" / "takes.jsonl"
-    one.fresh = tmp_path / "fresh"
-    return one
-
-
-def files(folder):
-    """Content of the table and of all audio, by name."""
-    paths = [folder / "deu.parquet", *(folder / "deu").glob("*.wav")]
-    return {path.name: path.read_bytes() for path in paths}
-
-
-def as_if_fresh(stage):
-    """Whether table and audio are to the byte those of a run that found nothing."""
-    asked = list(stage.engine.asked)
-    stage.run(stage.fresh)
-    stage.engine.asked[:] = asked
-    found = files(stage.folder) == files(stage.fresh)
-    shutil.rmtree(stage.fresh)
-    return found
+    return make_stage(tmp_path, monkeypatch)
 
 
 # eSpeak NG
@@ -368,217 +267,3 @@ def test_a_smaller_corpus_removes_what_is_left(stage):
     stage.sentences = dict(SENTENCES)
     stage.run()
     assert stage.engine.asked == [(2, 0), (9, 0), (7, 0)]
-
-
-# Batches
-
-
-class Together(Engine):
-    """Speaks in batches, which are heard: a take's volume tells with which others it was spoken."""
-
-    batch_size = 2
-
-    def speak(self, requests):
-        together = hashlib.sha256(repr([(one.utterance, one.attempt) for one in requests]).encode())
-        volume = 1 + together.digest()[0] / 1000
-        for take in super().speak(requests):
-            yield replace(take, wave=(volume * take.wave).astype(np.float32))
-
-
-@pytest.fixture
-def batched(stage, monkeypatch):
-    """The stage with an engine of batches, two to a window, and takes that fail in three rounds."""
-    monkeypatch.setattr(speech, "_WINDOW", 2)
-    stage.engine = Together()
-    words = ["eins", "zwei", "drei", "vier"]
-    stage.sentences = {
-        number: " ".join(words[: 1 + number % 4]) for number in (8, 3, 14, 5, 9, 2, 11, 7, 4, 13, 6)
-    }
-    stage.engine.faulty = {
-        (3, 0): "silent", (9, 0): "too short", (9, 1): "clipped", (4, 0): "too long",
-        **{(7, attempt): "silence" for attempt in range(3)}, (6, 0): "silent",
-    }  # fmt: skip
-    return stage
-
-
-def stopped(stage, monkeypatch, takes):
-    """Run until so many takes are in the journal, and then an error."""
-    add, left = speech.Journal.add, [takes]
-
-    def stop(journal, take):
-        if not left[0]:
-            raise KeyboardInterrupt
-        left[0] -= 1
-        add(journal, take)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(speech.Journal, "add", stop)
-        with pytest.raises(KeyboardInterrupt):
-            stage.run()
-
-
-N_TAKES = 11 + 7  # the utterances of ``batched``, and what it makes again
-
-
-@pytest.mark.parametrize("takes", range(0, N_TAKES, 2))
-def test_batches_of_an_interrupted_synthesis_are_those_of_an_undisturbed_one(
-    batched, monkeypatch, takes
-):
-    """Wherever it was stopped: what goes together does not depend on what is missing."""
-    stopped(batched, monkeypatch, takes)
-    batched.run()
-    assert as_if_fresh(batched)
-
-
-def test_every_take_is_made_once(batched):
-    batched.run()
-    assert len(batched.engine.asked) == len(set(batched.engine.asked)) == N_TAKES
-    batched.run()
-    assert batched.engine.asked == []
-
-
-@pytest.mark.parametrize("lost", range(0, N_TAKES, 4))
-def test_a_lost_line_of_the_journal_changes_no_audio(batched, lost):
-    """A take that failed is judged again; its utterance's file, of a later take, is left alone."""
-    batched.run()
-    times = {path.name: path.stat().st_mtime_ns for path in (batched.folder / "deu").glob("*.wav")}
-    lines = batched.journal.read_bytes().splitlines(keepends=True)
-    gone = json.loads(lines.pop(lost))
-    batched.journal.write_bytes(b"".join(lines))
-    batched.run()
-    assert as_if_fresh(batched)
-    after = {path.name: path.stat().st_mtime_ns for path in (batched.folder / "deu").glob("*.wav")}
-    written = {name for name in times if after[name] != times[name]}
-    assert written == ({f"{gone['utterance']}.wav"} if gone["sha256"] else set())
-
-
-def test_a_larger_corpus_speaks_one_window_again_at_most(batched):
-    """And writes none of the files that are there: its order is that of the smaller one, and more."""
-    whole = batched.sentences
-    batched.engine.faulty = {}
-    batched.sentences = dict(list(whole.items())[:6])  # a window of four, and one of two
-    batched.run()
-    folder = batched.folder / "deu"
-    before = {
-        path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.glob("*.wav")
-    }
-    assert len(before) == 6
-    batched.sentences = whole
-    batched.run()
-    again = {utterance for utterance, _ in batched.engine.asked} & set(list(whole)[:6])
-    assert again <= set(list(whole)[4:6])
-    for name, (time, content) in before.items():
-        path = folder / name
-        assert (path.stat().st_mtime_ns, path.read_bytes()) == (time, content)
-
-
-# Attempts
-
-
-@pytest.mark.parametrize("fault", FAULTY)
-def test_a_take_that_fails_is_made_again(stage, fault):
-    """The first that passes is kept; the others are not disturbed."""
-    stage.engine.faulty = {(9, 0): fault, (9, 1): fault}
-    table = stage.run()
-    assert stage.engine.asked == [*[(number, 0) for number in SENTENCES], (9, 1), (9, 2)]
-    assert table["attempt"].to_dict() == {4: 0, 2: 0, 9: 2, 7: 0}
-    assert table["problem"].eq("").all()
-    assert not table["unusable"].any()
-    wave, _ = soundfile.read(stage.folder / table["path"][9])
-    request = SimpleNamespace(utterance=9, text=SENTENCES[9], attempt=2)
-    np.testing.assert_allclose(wave, tone(request, 1), atol=1e-4)
-
-
-PROBLEMS = {
-    "silent": "silent", "too short": "too short: 0.010 s a character",
-    "too long": "too long: 0.300 s a character", "silence": "% silence", "clipped": "clipped",
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("fault", "words"), PROBLEMS.items(), ids=PROBLEMS)
-def test_after_the_last_attempt_the_problem_stays(stage, fault, words):
-    """With its audio: it is no placeholder."""
-    stage.engine.faulty = {(9, attempt): fault for attempt in range(9)}
-    row = stage.run().loc[9]
-    assert stage.engine.asked[len(SENTENCES) :] == [(9, 1), (9, 2)]
-    assert words in row["problem"]
-    assert (row["attempt"], row["unusable"]) == (2, False)
-
-
-@pytest.mark.parametrize(
-    ("fault", "said", "words"),
-    [
-        ("empty", "recording test/9.wav is missing", "recording test/9.wav is missing"),
-        ("empty", "", "silent"),
-        ("NaN", "", "NaN or infinity in the audio"),
-    ],
-)
-def test_without_any_audio_a_second_of_silence_stands_for_it(stage, fault, said, words):
-    stage.engine.faulty = {(9, attempt): fault for attempt in range(9)}
-    stage.engine.faults = {(9, attempt): said for attempt in range(9)}
-    row = stage.run().loc[9]
-    assert row["unusable"]
-    assert row["problem"] == words
-    wave, _ = soundfile.read(stage.folder / row["path"])
-    assert len(wave) == row["n_samples"] == 16_000
-    assert not wave.any()
-
-
-def test_audio_with_a_problem_is_kept_rather_than_none(stage):
-    """Where the last recordings are missing, the first one stays, flagged; also in a second run."""
-    stage.engine.available = 3
-    stage.engine.faulty = {(9, 0): "clipped", (9, 1): "empty", (9, 2): "empty"}
-    stage.engine.faults = {(9, 1): "missing", (9, 2): "missing"}
-    row = stage.run().loc[9]
-    assert (row["attempt"], row["unusable"]) == (0, False)
-    assert row["problem"].endswith("clipped")
-    before = files(stage.folder)
-    stage.run()
-    assert files(stage.folder) == before
-    assert as_if_fresh(stage)
-
-
-def test_a_fault_is_not_remembered(stage):
-    """A recording that was missing and is there now is taken."""
-    stage.engine.available = 1
-    stage.engine.faulty, stage.engine.faults = {(9, 0): "empty"}, {(9, 0): "missing"}
-    assert stage.run()["unusable"].sum() == 1
-    stage.engine.faulty, stage.engine.faults = {}, {}
-    assert not stage.run()["unusable"].any()
-    assert stage.engine.asked == [(9, 0)]
-    assert as_if_fresh(stage)
-
-
-def test_no_more_takes_are_asked_for_than_there_are(stage):
-    stage.engine.available = 2
-    stage.engine.faulty = {(9, attempt): "silent" for attempt in range(9)}
-    table = stage.run()
-    assert stage.engine.asked[len(SENTENCES) :] == [(9, 1)]
-    assert table["attempt"][9] == 1
-    assert table["available"].tolist() == [2] * len(SENTENCES)
-
-
-def test_resynthesis_begins_with_the_attempt_it_asked_for(stage):
-    """That one and those after it; other utterances stay as they are."""
-    stage.engine.faulty = {(9, 5): "silent"}
-    before = stage.run()
-    stage.first = {9: 5}
-    table = stage.run()
-    assert stage.engine.asked == [(9, 5), (9, 6)]
-    assert table["attempt"].to_dict() == {4: 0, 2: 0, 9: 6, 7: 0}
-    pd.testing.assert_frame_equal(table.drop(index=9), before.drop(index=9))
-    assert table["available"].isna().all()
-    assert as_if_fresh(stage)
-
-
-def test_an_attempt_that_the_engine_does_not_have_is_passed_over(stage):
-    """It was asked of another engine: the first recording is the one to take."""
-    stage.engine.available, stage.first = 2, {9: 2, 4: 1}
-    assert stage.run()["attempt"].to_dict() == {4: 1, 2: 0, 9: 0, 7: 0}
-
-
-def test_the_journal_has_a_line_a_take(stage):
-    stage.engine.faulty = {(9, 0): "silent"}
-    stage.run()
-    lines = [json.loads(line) for line in stage.journal.read_text().splitlines()]
-    assert [(line["utterance"], line["attempt"]) for line in lines] == stage.engine.asked

@@ -8,6 +8,7 @@ import pytest
 from conftest import LANGUAGES, ROOT
 
 from steplens.config import parse_config
+from steplens.plan_report import FOLDERS
 from steplens.planning import PUBLISHED, STAGES, Model, stage_of
 from steplens.planning_studies import RATE_OF, RULES, study_bytes, study_units
 from steplens.rankings import Ranking
@@ -111,3 +112,10 @@ def test_the_rules_are_those_of_the_rules_files():
     assert stage_of("rank_modality") == "rank"
     assert set(RATE_OF) <= found
     assert "neighbouring studies" in STAGES
+
+
+def test_what_a_study_wrote_is_on_disk_under_its_stage():
+    """Its folder has its name; rankings by modality lie with the others."""
+    studies = parse_config({}).studies
+    assert set(FOLDERS["neighbouring studies"]) == set(studies)
+    assert list(FOLDERS) == [stage for stage in STAGES if stage != "fetch"]

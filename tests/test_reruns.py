@@ -3,11 +3,13 @@
 A row says which jobs run again, and the dry run has to say the same: no job more and none less.
 """
 
+import json
 import re
 import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import ROOT
 from finished_demo import finished_demo, own_copy, planned, snakemake
 from rerun_changes import (
@@ -40,6 +42,7 @@ from rerun_changes import (
     xtts,
 )
 
+from steplens.config import parse_config
 from steplens.hub import list_name
 from steplens.identities import checkpoint_identity, model_identity, pinned, voice_identity
 from steplens.xtts_files import FILES as FILES_OF_XTTS
@@ -217,6 +220,16 @@ def test_the_page_names_every_rule(finished):
     assert planned(finished) == {}
     every = set(planned(finished, "--forceall"))
     assert every - COUNTED == names("all")
+
+
+@pytest.mark.demo
+def test_the_order_of_keys_changes_nothing(finished, tmp_path):
+    """As in the configuration that a plan hands to Snakemake: all keys, in another order."""
+    settings = yaml.safe_load((ROOT / "config" / "config.yaml").read_text(encoding="utf-8"))
+    everything = parse_config(settings).model_dump(mode="json")
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps(dict(reversed(everything.items()))))
+    assert planned(finished, "--configfile", str(other)) == {}
 
 
 @pytest.mark.demo

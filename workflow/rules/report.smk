@@ -40,6 +40,6 @@ rule report:
             "reporting", *(f"sections.{study}" for study in CONFIG.studies), script="report"
         ),
         template=files_digest(SHOWN_BY),
-        settings=config,
+        settings=CONFIG.model_dump(),  # not config, which keeps the order in which keys were given
     script:
         "../scripts/report.py"

@@ -45,6 +45,7 @@ FOLDERS = {
     "rank": ("ranking",),
     "compare": ("comparison",),
     "steer": ("steering",),
+    "neighbouring studies": ("modality", "inequality", "similarity", "causal"),
     LAST_STAGE: ("tables", "figures", "report.html", "logs", "benchmarks"),
 }
 _OTHER_SPEECH = "other_speech"  # holds the same folders, for speech.other_engine

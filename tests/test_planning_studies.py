@@ -5,15 +5,18 @@ import re
 
 import numpy as np
 import pytest
+import yaml
 from conftest import LANGUAGES, ROOT
 
 from steplens.config import parse_config
 from steplens.plan_report import FOLDERS
 from steplens.planning import PUBLISHED, STAGES, Model, stage_of
-from steplens.planning_studies import RATE_OF, RULES, study_bytes, study_units
+from steplens.planning_studies import LORENZ_POINTS, RATE_OF, RULES, study_bytes, study_units
 from steplens.rankings import Ranking
 from steplens.sites import neuron_table
 from steplens.studies.causal import ModalityNeurons, trials
+from steplens.studies.gini import POINTS
+from steplens.studies.inequality import measure
 
 LARGE = Model("seamless-m4t-v2-large", PUBLISHED["seamless-m4t-v2-large"], "")
 COUNTS = {"deu": 10, "spa": 40}
@@ -89,12 +92,39 @@ def test_a_study_that_is_not_asked_for_costs_nothing():
     causal = {"causal_decoder", "causal_speech_encoder", "causal_text_encoder"}
     both = units_of(config(studies=["modality", "causal"]))
     assert set(both) == causal | of["modality"]
-    assert study_bytes(config(studies=["similarity"]), 2, 12, 10) == {}
+    assert study_bytes(config(studies=["similarity"]), LARGE, [5, 7], 12, 10) == {}
 
 
 def test_rankings_by_modality_are_counted_row_by_row():
     # Two pairs, two steps, speech and text; all languages and two by themselves.
-    assert study_bytes(config(), 2, 12.0, 1000) == {"rank_modality": 2 * 2 * 2 * 3 * 1000 * 12}
+    found = study_bytes(config(studies=["modality"]), LARGE, [5, 7], 12.0, 1000)
+    assert found == {"rank_modality": 2 * 2 * 2 * 3 * 1000 * 12}
+
+
+@pytest.mark.demo
+@pytest.mark.parametrize("invariant", [True, False])
+def test_inequality_takes_as_much_as_its_tables(tmp_path, invariant):
+    """Measured on a store of the demo, and all tables of the demo together."""
+    settings = yaml.safe_load((ROOT / "config" / "config.yaml").read_text(encoding="utf-8"))
+    settings["ranking"] = {"include_step_invariant": invariant}
+    demo = json.loads((ROOT / "resources/demo/seamless-m4t-v2-demo/config.json").read_text())
+    found = study_bytes(parse_config(settings), Model("", demo, ""), [60] * 5, 12.0, 1000)
+    store = ROOT / "results" / "demo" / "decoder" / "asr" / "deu" / "step-01.zarr"
+    measure(store, tmp_path / "one.parquet", invariant, {"task": "asr"})
+    one = found["measure_inequality"] / (4 * 3 * 5)
+    assert (tmp_path / "one.parquet").stat().st_size == pytest.approx(one, rel=0.1)
+    if invariant:
+        folder = ROOT / "results" / "demo" / "inequality"
+        for rule, name in (
+            ("measure_inequality_encoder", "encoder"),
+            ("measure_inequality", "decoder"),
+        ):
+            there = sum(path.stat().st_size for path in (folder / name).rglob("*.parquet"))
+            assert there == pytest.approx(found[rule], rel=0.1)
+
+
+def test_a_curve_has_as_many_points_as_are_measured():
+    assert LORENZ_POINTS == POINTS
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -279,7 +279,11 @@ def disk_bytes(
         n_bytes[f"{part.prefix}rank_decoder"] = conditions * ranked
     per_value = _AP_BYTES + _MEDIAN_BYTES[config.store.dtype]
     return dict(n_bytes) | planning_studies.study_bytes(
-        config, len(sentences), per_value, ranked_neurons(config, model)
+        config,
+        model,
+        [one.n for one in sentences.values()],
+        per_value,
+        ranked_neurons(config, model),
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from .config import Config
+from .sites import n_layers, site_widths
 from .studies.twins import TEXT_TWIN
 from .tasks import TASKS
 
@@ -46,23 +47,52 @@ GPU_RULES = ("causal_decoder", "causal_speech_encoder", "causal_text_encoder")
 
 
 def study_bytes(
-    config: Config, n_languages: int, per_value: float, n_ranked: int
+    config: Config, model: "Model", counts: Collection[int], per_value: float, n_ranked: int
 ) -> dict[str, float]:
-    """Bytes of the rankings by modality: a row for all languages and one for each, of both modalities.
+    """Bytes that jobs of each rule together write, where they grow with neurons or with utterances.
+
+    Rankings by modality have a row for all languages and one for each, of both modalities; inequality
+    keeps coefficients and a curve of every utterance.
 
     Parameters
     ----------
     config : Config
-    n_languages : int
+    model : Model
+    counts : collection of int
+        Utterances of each language.
     per_value : float
         Bytes of an AP and a median.
     n_ranked : int
         Decoder neurons that take part.
     """
-    if "modality" not in config.studies:
-        return {}
-    rows = len(TEXT_TWIN) * len(config.steps) * 2 * (1 + n_languages)
-    return {"rank_modality": rows * n_ranked * per_value}
+    n_bytes = {}
+    if "modality" in config.studies:
+        rows = len(TEXT_TWIN) * len(config.steps) * 2 * (1 + len(counts))
+        n_bytes["rank_modality"] = rows * n_ranked * per_value
+    if "inequality" in config.studies:
+        measured = {module: _inequality_bytes(config, model, module) for module in MODULES}
+        n_bytes["measure_inequality_encoder"] = sum(
+            sum(counts) * measured[one] + len(counts) * _PARQUET_BYTES for one in _ENCODERS
+        )
+        conditions = len(TASKS) * len(config.steps)
+        decoder = sum(counts) * measured["decoder"] + len(counts) * _PARQUET_BYTES
+        n_bytes["measure_inequality"] = conditions * decoder
+    return n_bytes
+
+
+_ENCODERS = ("speech_encoder", "text_encoder")
+MODULES = (*_ENCODERS, "decoder")
+_PARQUET_BYTES = 20_000  # of a table, beside its values
+LORENZ_POINTS = 101  # ``studies.gini.POINTS``, whose module needs NumPy
+
+
+def _inequality_bytes(config: Config, model: "Model", module: str) -> float:
+    """Of one utterance: float64 of every cell, layer, and the module, and a Lorenz curve."""
+    invariant = config.ranking.include_step_invariant
+    sites = [site for site, _ in site_widths(model.config, module)]
+    cells = sum(invariant or not site.over_encoder for site in sites)
+    wholes = 1 + (invariant and any(site.over_encoder for site in sites))
+    return 8 * (n_layers(model.config, module) * (cells + 1) + wholes + LORENZ_POINTS)
 
 
 def study_units(
@@ -97,9 +127,6 @@ def study_units(
     if "causal" in config.studies:
         units |= _causal(config, n_utterances, tokens)
     return units
-
-
-_ENCODERS = ("speech_encoder", "text_encoder")
 
 
 def _modality(config: Config, model: "Model", millions: float, n_ranked: int) -> dict[str, float]:

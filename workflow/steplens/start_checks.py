@@ -32,6 +32,7 @@ from .planning import (
     ranked_neurons,
 )  # fmt: skip
 from .studies.twins import TEXT_TWIN
+from .tasks import TASKS
 
 # Stores as they come out of the codec, against the bytes that go in (docs/stores.md).
 _COMPRESSED = 0.86
@@ -229,7 +230,9 @@ def run_bytes(
 
 
 def _share(rule: str) -> float:
-    return 1.0 if rule.removeprefix(OTHER).startswith("speech_") else _COMPRESSED
+    """Of the bytes that are left after compression: audio and tables are counted as they are."""
+    own = rule.removeprefix(OTHER)
+    return 1.0 if own.startswith(("speech_", "measure_")) else _COMPRESSED
 
 
 def _jobs_of_a_whole_run(
@@ -246,6 +249,8 @@ def _jobs_of_a_whole_run(
         whole[f"{part.prefix}rank_encoder"] = len(part.modalities)
         whole[f"{part.prefix}rank_decoder"] = conditions
     whole["rank_modality"] = len(TEXT_TWIN) * len(config.steps)
+    whole["measure_inequality"] = len(TASKS) * len(config.steps) * len(engine_of)
+    whole["measure_inequality_encoder"] = 2 * len(engine_of)
     return whole
 
 

@@ -87,6 +87,31 @@ def test_figures_are_the_same_bytes_in_two_runs(finished_run, tmp_path):
             assert (tmp_path / f"{name}.{kind}").read_bytes() == first, f"{name}.{kind}"
 
 
+def test_the_last_bits_of_a_layout_are_not_seen(tmp_path, monkeypatch):
+    """The solver's differ from process to process, and SVG names clipping rectangles by all bits."""
+    settle = style._settle
+
+    def save(name: str, shift: float) -> list[bytes]:
+        figure = style.new_figure(4, 3)
+        above, below = figure.subfigures(2, 1)
+        for axes in (above.subplots(), *below.subplots(1, 2)):
+            axes.plot([0, 1], [0, 1])
+
+        def jiggle(figure):
+            for part in figure.subfigs:
+                part.bbox_relative.set_points(part.bbox_relative.get_points() + shift)
+            for axes in figure.axes:
+                left, bottom, width, height = axes.get_position(original=True).bounds
+                axes.set_position((left + shift, bottom - shift, width + 2 * shift, height))
+            settle(figure)
+
+        monkeypatch.setattr(style, "_settle", jiggle)
+        style.save(figure, tmp_path / name)
+        return [(tmp_path / f"{name}.{kind}").read_bytes() for kind in ("svg", "png")]
+
+    assert save("one", 1e-13) == save("other", -1e-13)
+
+
 def test_drawing_leaves_a_readers_settings_alone(figures):
     import matplotlib
 

@@ -11,11 +11,10 @@ from conftest import LANGUAGES, ROOT
 from steplens.config import parse_config
 from steplens.plan_report import FOLDERS
 from steplens.planning import PUBLISHED, STAGES, Model, stage_of
-from steplens.planning_studies import LORENZ_POINTS, RATE_OF, RULES, study_bytes, study_units
+from steplens.planning_studies import RATE_OF, RULES, study_bytes, study_units
 from steplens.rankings import Ranking
 from steplens.sites import neuron_table
 from steplens.studies.causal import ModalityNeurons, trials
-from steplens.studies.gini import POINTS
 from steplens.studies.inequality import measure
 
 LARGE = Model("seamless-m4t-v2-large", PUBLISHED["seamless-m4t-v2-large"], "")
@@ -121,10 +120,6 @@ def test_inequality_takes_as_much_as_its_tables(tmp_path, invariant):
         ):
             there = sum(path.stat().st_size for path in (folder / name).rglob("*.parquet"))
             assert there == pytest.approx(found[rule], rel=0.1)
-
-
-def test_a_curve_has_as_many_points_as_are_measured():
-    assert LORENZ_POINTS == POINTS
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -16,6 +16,7 @@ from steplens.fleurs_files import archive_file, check_corpus, recordings_digest,
 from steplens.hub import is_hub_name, list_name
 from steplens.identities import FETCHED, fleurs_folder, model_identity, pinned, voice_identity
 from steplens.languages import load_languages
+from steplens.planning import OTHER_SPEECH
 from steplens.studies.twins import TEXT_TWIN
 from steplens.tasks import (
     IDENTIFICATION_TASK,
@@ -279,7 +280,7 @@ def figure_files(number):
 
 
 # The speech half of the run once more, by speech.other_engine.
-OTHER = RESULTS / "other_speech"
+OTHER = RESULTS / OTHER_SPEECH
 OTHER_LEFT_OUT = OTHER / "tables" / "speech_quality.csv"
 SPEECH_TASKS = [task for task in TASKS if MODALITY_OF[task] == "speech"]
 

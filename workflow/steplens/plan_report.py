@@ -26,6 +26,7 @@ from .plan_inputs import (
 )  # fmt: skip
 from .planning import (
     LAST_STAGE,
+    OTHER_SPEECH,
     REFERENCE,
     STAGES,
     disk_bytes,
@@ -48,7 +49,6 @@ FOLDERS = {
     "neighbouring studies": ("modality", "inequality", "similarity", "causal"),
     LAST_STAGE: ("tables", "figures", "report.html", "logs", "benchmarks"),
 }
-_OTHER_SPEECH = "other_speech"  # holds the same folders, for speech.other_engine
 
 
 # --- the plan --------------------------------------------------------------------------------------
@@ -151,7 +151,7 @@ def make_plan(
                 row.estimated.add(device)
     for stage, names in FOLDERS.items():
         rows[stage].there = bytes_on_disk(
-            folder / name for folder in (results, results / _OTHER_SPEECH) for name in names
+            folder / name for folder in (results, results / OTHER_SPEECH) for name in names
         )
     rows["fetch"].there = fetched_bytes(config, fetched)
     if own:

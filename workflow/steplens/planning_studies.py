@@ -9,7 +9,8 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from .config import Config
-from .sites import n_layers, site_widths
+from .sites import MODULES, n_layers, site_widths
+from .studies.gini import POINTS
 from .studies.twins import TEXT_TWIN
 from .tasks import TASKS
 
@@ -80,10 +81,8 @@ def study_bytes(
     return n_bytes
 
 
-_ENCODERS = ("speech_encoder", "text_encoder")
-MODULES = (*_ENCODERS, "decoder")
+_ENCODERS = tuple(one for one in MODULES if one != "decoder")
 _PARQUET_BYTES = 20_000  # of a table, beside its values
-LORENZ_POINTS = 101  # ``studies.gini.POINTS``, whose module needs NumPy
 
 
 def _inequality_bytes(config: Config, model: "Model", module: str) -> float:
@@ -92,7 +91,7 @@ def _inequality_bytes(config: Config, model: "Model", module: str) -> float:
     sites = [site for site, _ in site_widths(model.config, module)]
     cells = sum(invariant or not site.over_encoder for site in sites)
     wholes = 1 + (invariant and any(site.over_encoder for site in sites))
-    return 8 * (n_layers(model.config, module) * (cells + 1) + wholes + LORENZ_POINTS)
+    return 8 * (n_layers(model.config, module) * (cells + 1) + wholes + POINTS)
 
 
 def study_units(

@@ -13,6 +13,7 @@ from typing import Any
 
 from .atomic import TableError, read_parquet, table_digest
 from .groups import COMMIT_MARK, StoreError, group_path, open_group, read_root
+from .planning import OTHER_SPEECH
 from .pooled import ALL
 from .progress import progress
 from .rankings import open_ranking
@@ -20,8 +21,6 @@ from .store_check import check_store
 from .studies.twins import TEXT_TWIN
 from .takes import file_digest
 from .tasks import MODALITY_OF
-
-OTHER_SPEECH = "other_speech"  # what `speech.other_engine` spoke, in the folders of a run
 
 
 class VerificationError(ValueError):

@@ -190,7 +190,7 @@ def test_weights_are_scikit_learns_and_zero_takes_an_example_out(given_, data):
 
 @examples(60)
 @given(
-    st.lists(st.floats(-1e6, 1e6) | st.sampled_from([np.nan, np.inf, 0.5]), max_size=40),
+    st.lists(st.floats(-1e6, 1e6) | st.sampled_from([np.nan, 0.5]), max_size=40),
     st.floats(-10, 10),
 )
 def test_intervals_are_percentiles_of_what_is_finite_and_centred_ones_as_wide(draws, estimate):

@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from steplens.bootstrap import centred_interval, draw_counts, percentile_interval
+from steplens.bootstrap import (
+    SentenceDraws,
+    centred_interval,
+    draw_counts,
+    percentile_interval,
+)
 from steplens.ranking import average_precision
 from steplens.resampling import resampled_average_precision
 
@@ -91,8 +96,38 @@ def test_draws_repeat_with_the_seed_and_stream_and_differ_with_another():
 @pytest.mark.parametrize(("level", "low", "high"), [(0.95, 2.5, 97.5), (0.8, 10, 90)])
 def test_the_interval_is_that_of_the_percentiles_without_nan(level, low, high):
     draws = np.random.default_rng(4).normal(size=101)
-    found = percentile_interval(np.append(draws, [np.nan, np.inf]), level)
+    found = percentile_interval(np.append(draws, np.nan), level)
     assert found == pytest.approx(tuple(np.percentile(draws, [low, high])), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("draws", "expected"),
+    [
+        ([1.0, 2.0, np.inf], (1.05, np.inf)),  # linear up to the last finite draw, infinite beyond
+        ([*range(100), np.nan], (2.475, 96.525)),
+        ([*range(99), np.inf], (2.475, 96.525)),  # an infinite draw out of a hundred is not reached
+        ([np.inf] * 3, (np.inf, np.inf)),
+        ([-np.inf, 0.0, np.inf], (-np.inf, np.inf)),
+    ],
+)
+def test_infinite_draws_count_as_infinite(draws, expected):
+    """A ratio to nothing is large, not missing: left out, it would make the interval too low."""
+    assert percentile_interval(draws) == pytest.approx(expected)
+
+
+def test_a_sentence_is_drawn_equally_often_in_every_language():
+    draws = SentenceDraws(np.array([7, 3, 9, 3, 7, 40]), 30, seed=5)
+    german, japanese = np.array([3, 7, 9]), np.array([40, 9, 3])
+    counts = dict(zip(german, draws.of(german).T, strict=True))
+    for sentence, drawn in zip(japanese, draws.of(japanese).T, strict=True):
+        if sentence in counts:
+            np.testing.assert_array_equal(drawn, counts[sentence])
+    np.testing.assert_array_equal(draws.of(np.array([3, 7, 9, 40])).sum(1), 4)
+
+
+def test_a_sentence_that_is_not_drawn_from_is_refused():
+    with pytest.raises(ValueError, match="among the 2 sentences of the draws, got 5"):
+        SentenceDraws(np.array([1, 2]), 3, 1).of(np.array([1, 5]))
 
 
 @pytest.mark.parametrize("draws", [[], [np.nan, np.nan]])

@@ -1,7 +1,8 @@
-"""Bootstrap over utterances (D12): percentile intervals, seeded, paired across conditions.
+"""Bootstrap over sentences (D12): percentile intervals, seeded, paired across all conditions.
 
-A resample draws sentence ids with replacement, language by language; the same draw serves speech and
-text, asr and tr, steered and unsteered, so that a difference between them is a paired one.
+The corpus is parallel: a sentence id stands for the same content in every language. One draw of sentence
+ids therefore serves all languages, modalities, tasks and steps. Drawing the sentences of each language
+apart would give each language contents of its own, and make content look like language.
 """
 
 import zlib
@@ -9,15 +10,68 @@ import zlib
 import numpy as np
 
 
+class SentenceDraws:
+    """Bootstrap draws of sentence ids, shared by all languages, modalities, tasks and steps.
+
+    Parameters
+    ----------
+    sentences : int array
+        Ids of all sentences of the statistic, in whatever order and however often: those of every language
+        together, whether valid or not, so that conditions with the same corpus get the same draws.
+    n_resamples, seed : int
+    """
+
+    def __init__(self, sentences: np.ndarray, n_resamples: int, seed: int):
+        self.sentences = np.unique(sentences)
+        self._counts = draw_counts(len(self.sentences), n_resamples, seed, "sentences")
+
+    def of(self, utterances: np.ndarray) -> np.ndarray:
+        """How often the sentence of each utterance is drawn.
+
+        Parameters
+        ----------
+        utterances : (n,) int array
+            Sentence ids, each among ``sentences``. An id that a language lacks counts for nothing there.
+
+        Returns
+        -------
+        (n_resamples, n) int64 array
+
+        Raises
+        ------
+        ValueError
+            An id that is not among the sentences.
+        """
+        utterances = np.asarray(utterances)
+        known = np.isin(utterances, self.sentences)
+        if not known.all():
+            raise ValueError(
+                f"utterances: expected ids among the {len(self.sentences)} sentences of the draws, got "
+                f"{utterances[~known][0]}"
+            )
+        return self._counts[:, np.searchsorted(self.sentences, utterances)]
+
+
 def percentile_interval(draws: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Percentile interval of bootstrap draws, NaN draws left out; (NaN, NaN) with none left."""
+    """Percentile interval of bootstrap draws; (NaN, NaN) without a draw.
+
+    NaN draws, which have no value (0 / 0), are left out. Infinite ones (a ratio to nothing) count as
+    infinite: an interval that they reach has an infinite end.
+    """
     draws = np.asarray(draws, dtype=np.float64)
-    draws = draws[np.isfinite(draws)]
+    draws = draws[~np.isnan(draws)]
     if not len(draws):
         return np.nan, np.nan
     tail = 50 * (1 - level)
-    low, high = np.percentile(draws, [tail, 100 - tail])
-    return float(low), float(high)
+    return _percentile(draws, tail), _percentile(draws, 100 - tail)
+
+
+def _percentile(draws: np.ndarray, percent: float) -> float:
+    """As ``np.percentile``, which gives NaN between infinities."""
+    below, above = (np.percentile(draws, percent, method=side) for side in ("lower", "higher"))
+    if below == above or np.isinf(above):
+        return float(above)
+    return float(below if np.isinf(below) else np.percentile(draws, percent))
 
 
 def centred_interval(

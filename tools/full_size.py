@@ -26,7 +26,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "workflow"))
 
-from steplens.checkpoint import check_checkpoint  # noqa: E402
+from steplens.checkpoint import check_checkpoint, checkpoint_digest  # noqa: E402
 from steplens.checkpoint_tensors import tensor_shapes  # noqa: E402
 from steplens.model_files import ModelFiles, read_header  # noqa: E402
 from steplens.model_source import ModelSource  # noqa: E402
@@ -108,6 +108,7 @@ def write_inputs(folder: Path) -> None:
 
     from steplens.atomic import write_parquet
     from steplens.audio import SAMPLING_RATE_HZ, write_wav
+    from steplens.takes import file_digest
 
     generator = np.random.default_rng(2)
     numbers = list(range(len(TEXTS)))
@@ -116,7 +117,9 @@ def write_inputs(folder: Path) -> None:
     lengths = [int(seconds * SAMPLING_RATE_HZ) for seconds in SECONDS]
     for number, length in zip(numbers, lengths, strict=True):
         write_wav(folder / f"{number}.wav", generator.normal(0, 0.1, length).astype(np.float32))
-    speech = {"utterance": numbers, "path": [f"{n}.wav" for n in numbers], "n_samples": lengths}
+    paths = [f"{n}.wav" for n in numbers]
+    digests = [file_digest(folder / path) for path in paths]
+    speech = {"utterance": numbers, "path": paths, "n_samples": lengths, "sha256": digests}
     write_parquet(pd.DataFrame(speech), folder / "speech.parquet")
 
 
@@ -176,7 +179,7 @@ def stage_encode(folder: Path, modality: str, batch_size: int) -> dict:
     output = folder / f"{modality}-{batch_size}.zarr"
     encode(
         _source(folder), modality, "deu", folder / "corpus.parquet", folder / "speech.parquet", output,
-        "float16" if batch_size > 1 else "float32", batch_size,
+        "float16" if batch_size > 1 else "float32", batch_size, _made_by(folder),
     )  # fmt: skip
     return {"store_bytes": _size(output)}
 
@@ -186,7 +189,9 @@ def stage_decode(folder: Path) -> dict:
     from steplens.decoding import decode
 
     store = folder / "speech-3.zarr"
-    decode(_source(folder), "asr", "deu", "eng", store, folder / "asr.parquet", 8, 3)
+    decode(
+        _source(folder), "asr", "deu", "eng", store, folder / "asr.parquet", 8, 3, _made_by(folder)
+    )
     return {"store_bytes": (folder / "asr.parquet").stat().st_size}
 
 
@@ -197,13 +202,19 @@ def stage_capture(folder: Path) -> dict:
     output = folder / "step-02.zarr"
     capture(
         _source(folder), "asr", "deu", 2, "eng", folder / "speech-3.zarr", folder / "asr.parquet",
-        output, "float16", 3,
+        output, "float16", 3, _made_by(folder),
     )  # fmt: skip
     return {"store_bytes": _size(output)}
 
 
 def _source(folder: Path) -> ModelSource:
     return ModelSource(str(folder / "model"), None, "float32", "cpu")
+
+
+def _made_by(folder: Path) -> dict:
+    """Which weights and which code, as stages want to be told."""
+    checkpoint = checkpoint_digest(str(folder / "model"))
+    return {"model": {"checkpoint": checkpoint, "dtype": "float32"}, "code": "full_size"}
 
 
 def _size(path: Path) -> int:

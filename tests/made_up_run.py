@@ -28,7 +28,20 @@ def _location() -> pd.DataFrame:
         for language, layer, submodule in itertools.product(LANGUAGES, range(2), submodules)
     ]
     columns = "module task step language layer submodule step_invariant n_units count expected"
-    return pd.DataFrame(rows, columns=columns.split())
+    frame = pd.DataFrame(rows, columns=columns.split())
+    # In s2t at t = 1 a tie decided 2 of Japanese's.
+    tied = (frame["language"] == "jpn") & (frame["task"] == "s2t") & (frame["step"] == 1)
+    return frame.assign(decided_by_tie=2 * tied, tied=7 * tied)
+
+
+def ties() -> pd.DataFrame:
+    rows = [
+        (step, language, end, 20, 1.0 if end == "top" else 0.2,
+         20 if (step, language, end) == (1, "jpn", "top") else 0,
+         1_411 if (step, language, end) == (1, "jpn", "top") else 0)
+        for step, language, end in itertools.product(STEPS, LANGUAGES, ("top", "bottom"))
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns="step language end k ap_at_k decided_by_tie tied".split())
 
 
 def _matrices(value: str, diagonal: float, rest: float) -> pd.DataFrame:
@@ -162,6 +175,7 @@ def frames() -> dict[str, pd.DataFrame]:
             [("s2t", one, step, 1200, 1200 - step) for one in LANGUAGES for step in STEPS],
             columns=["task", "language", "step", "n_utterances", "n_valid"],
         ),
+        "steering/ties.csv": ties(),
         "steering/control_rates.csv": rates.assign(
             n_seeds=np.where(rates["control"] == "random", 3, 1),
             seed_low=rates["rate"] - 0.02,

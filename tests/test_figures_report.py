@@ -353,3 +353,28 @@ def test_tables_join_intervals_to_their_values():
     assert [cell.text for cell in table.rows[0]] == [
         "1,200", "0.00833", "0.36 [0.30, 0.40]", "50.0 [40.0, –]",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ("separation", "those with the largest standardised difference of means were taken"),
+        ("column", "the first by layer and submodule were taken"),
+        ("random", "lots were drawn among them"),
+    ],
+)
+def test_captions_and_findings_say_what_ties_decided(finished_run, tmp_path, rule, words):
+    """Of figures 3 and 4 and of the steered neurons; figure 2's sets have none."""
+    output = tmp_path / "report.html"
+    report.write_report(finished_run, output, {"ranking": {"ties": rule}}, {}, {"Model": "m"})
+    html = output.read_text()
+    top = (
+        "Ties of AP decided neurons of 1 of 12 sets (top 6 of a language), at most 2 of one, among 7 of "
+        f"equal AP (jpn, s2t, t\u00a0=\u00a01); {words}."
+    )
+    assert html.count(top) == 3  # captions of figures 3 and 4, and the findings
+    assert "No neuron of any top 6 of a language was decided by a tie." in html
+    assert (
+        "Ties of AP decided neurons of 1 of 6 sets (top 20 and bottom 20 of a language), at most 20 of "
+        f"one, among 1,411 of equal AP (jpn, t\u00a0=\u00a01); {words}."
+    ) in html

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from made_stores import NEURONS, write_store
-from sklearn.metrics import average_precision_score
+from slow_statistics import slow_top
 
 from steplens.groups import StoreError
 from steplens.rank_stage import rank_condition
@@ -222,18 +222,6 @@ def test_rankings_of_other_stores_or_of_something_else_are_refused(
     assert not any(path.exists() for path in paths.values())
 
 
-def slow_top(values, labels, k=K):
-    """Top-k sets by scikit-learn, a neuron at a time."""
-    ap = np.array(
-        [
-            [average_precision_score(labels == c, column) for column in values.T]
-            for c in range(len(LANGUAGES))
-        ]
-    )
-    order = [sorted(range(len(row)), key=lambda j, row=row: (-round(row[j], 12), j)) for row in ap]
-    return [set(columns[:k]) for columns in order]
-
-
 @pytest.fixture(scope="module")
 def drawn(run):
     """By modality: activations, labels, and the halves and shuffles of its utterances."""
@@ -253,7 +241,8 @@ def drawn(run):
 def test_stability_is_that_of_halves_ranked_by_scikit_learn(tables, drawn):
     tops = {
         modality: [
-            [slow_top(values[part], labels[part]) for part in (half, ~half)] for half in halves
+            [slow_top(values[part], labels[part], 3, K) for part in (half, ~half)]
+            for half in halves
         ]
         for modality, (values, labels, halves, _) in drawn.items()
     }
@@ -290,10 +279,10 @@ def test_stability_is_that_of_halves_ranked_by_scikit_learn(tables, drawn):
 
 def test_the_null_is_that_of_shuffles_ranked_by_scikit_learn(tables, drawn):
     tops = {
-        modality: [slow_top(values, labels) for labels in shuffles]
+        modality: [slow_top(values, labels, 3, K) for labels in shuffles]
         for modality, (values, _, _, shuffles) in drawn.items()
     }
-    real = [slow_top(values, labels) for values, labels, _, _ in drawn.values()]
+    real = [slow_top(values, labels, 3, K) for values, labels, _, _ in drawn.values()]
 
     def ratio(speech, text):
         counts = np.array([[len(one & other) for other in text] for one in speech])

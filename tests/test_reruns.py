@@ -73,6 +73,7 @@ SETTINGS = {
     "`store.dtype`": config("store={dtype: float32}"),
     "`decoding.max_new_tokens`": config("decoding={max_new_tokens: 40}"),
     "`ranking.include_step_invariant`": config("ranking={include_step_invariant: false}"),
+    "`ranking.ties`, `ranking.scope`": config("ranking={ties: column}"),
     "`comparison.k`": config("comparison={k: 300}"),
     "`comparison.k_sweep`, `comparison.resamples`": config("comparison={k_sweep: [10, 20]}"),
     "`steering.k`, `steering.n_utterances`, `steering.n_random`": config("steering={k: 100}"),

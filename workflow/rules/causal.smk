@@ -68,6 +68,7 @@ rule causal_decoder:
         gpu=GPUS,
     params:
         **told_apart(
+            selection=SELECTION,
             step=CAUSAL_STEP,
             ks=CONFIG.causal.ks,
             n_utterances=CONFIG.causal.n_utterances,
@@ -118,6 +119,7 @@ rule causal_speech_encoder:
         gpu=GPUS,
     params:
         **told_apart(
+            selection=SELECTION,
             ks=CONFIG.causal.ks,
             n_utterances=CONFIG.causal.n_utterances,
             n_random=CONFIG.causal.n_random,

@@ -96,6 +96,14 @@ def told_apart(**settings):
     return settings | {"told_apart": settings}
 
 
+# How top-k sets are chosen: a parameter of every rule that chooses neurons. Lots are drawn with the seed.
+SELECTION = {
+    "ties": CONFIG.ranking.ties,
+    "scope": CONFIG.ranking.scope,
+    "seed": CONFIG.seed if CONFIG.ranking.ties == "random" else 0,
+}
+
+
 def libraries(environment, *names):
     """The libraries whose arithmetic makes a stage's numbers: another minor version redoes it."""
     return pinned(ENVS / f"{environment}.yaml", *names)

@@ -32,6 +32,7 @@ rule compare_step:
         runtime=120,
     params:
         **told_apart(
+            selection=SELECTION,
             k=CONFIG.comparison.k,
             ks=CONFIG.comparison.k_sweep,
             n_resamples=CONFIG.comparison.resamples,
@@ -90,6 +91,7 @@ rule locate:
         mem_mb=2000,
         runtime=30,
     params:
+        selection=SELECTION,
         code=code_digest("location", script="locate"),
         k=CONFIG.comparison.k,
         decoders=[(task, step) for task in TASKS for step in STEPS],

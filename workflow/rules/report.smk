@@ -14,7 +14,7 @@ rule report:
             comparison_table(name)
             for name in (*STEP_TABLES, *RELIABILITY_TABLES, "location", "valid_counts")
         ],
-        steering=[RESULTS / "steering" / f"{name}.csv" for name in SUMMARIES],
+        steering=[*(RESULTS / "steering" / f"{name}.csv" for name in SUMMARIES), STEERING_TIES],
         tables=[
             RESULTS / "tables" / f"{name}.csv" for name in (*PAPER_TABLES, "table5", "recognition")
         ],

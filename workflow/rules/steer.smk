@@ -9,6 +9,7 @@ SUMMARIES = (
     "language_probabilities",
     "quality",
 )
+STEERING_TIES = RESULTS / "steering" / "ties.csv"
 STEERED = [(task, lang, step) for task in STEERED_TASKS for lang in LANGUAGES for step in STEPS]
 UNSTEERED = [(task, lang) for task in STEERED_TASKS for lang in LANGUAGES]
 
@@ -40,6 +41,7 @@ rule steer:
         gpu=GPUS,
     params:
         **told_apart(
+            selection=SELECTION,
             steps=STEPS,
             k=CONFIG.steering.k,
             n_utterances=CONFIG.steering.n_utterances,
@@ -85,3 +87,28 @@ rule summarize_steering:
         written=[(LANGUAGE[lang].script, LANGUAGE[lang].fasttext) for lang in LANGUAGES],
     script:
         "../scripts/summarize_steering.py"
+
+
+rule count_ties:
+    """How many of each language's control neurons a tie decided."""
+    message:
+        "steer: counting ties among the control neurons"
+    input:
+        [decoder_ranking(IDENTIFICATION_TASK, step) for step in STEPS],
+    output:
+        STEERING_TIES,
+    log:
+        log_of("steer/count_ties"),
+    benchmark:
+        benchmark_of("steer/count_ties")
+    conda:
+        ENVS / "analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        **told_apart(selection=SELECTION, k=CONFIG.steering.k, steps=STEPS),
+        code=code_digest("tie_counts", script="count_ties"),
+    script:
+        "../scripts/count_ties.py"

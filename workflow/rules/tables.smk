@@ -9,6 +9,7 @@ rule tables:
         "tables: 1 to 4"
     input:
         summaries=[RESULTS / "steering" / f"{name}.csv" for name in SUMMARIES],
+        ties=STEERING_TIES,
         steered=[steered_texts(*key) for key in STEERED],
         unsteered=[decoding(*key) for key in UNSTEERED],
         corpora=[corpus(lang) for lang in LANGUAGES],

@@ -263,6 +263,19 @@ class RankingSection(Section):
         "rank and all that follows",
         True,
     )
+    ties: Literal["separation", "column", "random"] = key(
+        "What orders neurons of equal average precision, of which there may be more than k: separation is "
+        "the standardised difference of means of the language against the rest, then the column; column is "
+        "the order of layers and submodules alone; random is drawn by lot, with the seed.",
+        "the top-k sets: compare, reliability, location, steer, causal, modality",
+        "separation",
+    )
+    scope: Literal["module", "submodule"] = key(
+        "Within what the k best are chosen: the whole module, or every pair of layer and submodule by "
+        "itself, where each pair gives its share of k by its width.",
+        "the top-k sets: compare, reliability, location, steer, causal, modality",
+        "module",
+    )
 
 
 class ComparisonSection(Section):

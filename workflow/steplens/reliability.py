@@ -13,13 +13,15 @@ import pandas as pd
 
 from .atomic import write_csv
 from .bootstrap import percentile_interval
-from .comparing import open_ranked
-from .comparison import diagonal_ratio, overlap_matrix
+from .comparing import most_tied, open_ranked, overlap_of
+from .comparison import diagonal_ratio, shared_neurons
 from .ranking import average_precision, use_threads
 from .rankings import AP_DECIMALS, Condition
 from .relabelling import Examples, draw_halves, shuffle_labels
 from .resampling import resampled_average_precision
-from .selection import top_k
+from .selection import best_of_cells, shares, top_k
+from .separation import relabelled_separation, resampled_separation
+from .settings import DEFAULT_SELECTION, Selection
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +44,7 @@ def reliability(
     tables: dict[str, Path],
     left_out: Path | None = None,
     tasks: tuple[str, str] | None = None,
+    selection: Selection = DEFAULT_SELECTION,
 ) -> None:
     """Split-half stability and the null of shuffled labels at one step.
 
@@ -59,6 +62,7 @@ def reliability(
     n_splits, n_shuffles, seed, threads : int
     tables : dict
         Outputs, by name: ``stability`` and ``null_ratio``.
+    selection : Selection
     left_out : path, optional
         ``tables/speech_quality.csv``: what it leaves out takes no part.
     tasks : (str, str), optional
@@ -87,7 +91,7 @@ def reliability(
     halves = draw_halves(examples, n_splits, seed)
     shuffles = shuffle_labels(examples, n_shuffles, seed)
     best = [
-        best_neurons(condition, k, *draws)
+        best_neurons(condition, k, *draws, selection)
         for condition, *draws in zip(conditions, halves, shuffles, strict=True)
     ]
     (half_speech, null_speech), (half_text, null_text) = best
@@ -97,11 +101,12 @@ def reliability(
         _stability_table(shares, conditions[0].languages, counts, step, k, n_splits),
         tables["stability"],
     )
-    observed = diagonal_ratio(overlap_matrix(speech.ap, text.ap, k))
+    scores = speech.scores(selection), text.scores(selection)
+    observed = diagonal_ratio(overlap_of(*scores, k))
     rows = []
     for null, drawn in null_ratios(null_speech, null_text).items():
         row = {"step": step, "k": k, "n_languages": len(speech.languages), "null": null}
-        rows.append(row | null_summary(observed, drawn))
+        rows.append(row | null_summary(observed, drawn) | most_tied(scores, k))
         log.info("step %d: diagonal ratio %.3f, labels shuffled %s %.3f on average, p = %.3g", step,
                  observed, null, rows[-1]["null_ratio"], rows[-1]["p"])  # fmt: skip
     write_csv(pd.DataFrame(rows), tables["null_ratio"])
@@ -123,23 +128,49 @@ class TopColumns:
     shape : tuple of int
         Of the rankings, for example (n_draws, n_languages).
     k : int
+    cells : (n_neurons,) int array, optional
+        Of all neurons, as in ``top_k``.
     """
 
-    def __init__(self, shape: tuple[int, ...], k: int):
+    def __init__(self, shape: tuple[int, ...], k: int, cells: np.ndarray | None = None):
         self.k = k
         self._ap = np.empty((*shape, 0))
+        self._order = np.empty((*shape, 0))
         self._columns = np.empty((*shape, 0), dtype=np.int64)
+        self._cells = cells
+        self._quota = None if cells is None else shares(cells, k)
 
-    def add(self, ap: np.ndarray, start: int) -> None:
-        """Take the columns from ``start`` on, after all that came before: (\\*shape, width) AP."""
+    def add(self, ap: np.ndarray, start: int, tiebreak: np.ndarray | None = None) -> None:
+        """Take the columns from ``start`` on, after all that came before.
+
+        Parameters
+        ----------
+        ap : (\\*shape, width) array
+        start : int
+        tiebreak : (\\*shape, width) array, optional
+            As in ``top_k``.
+        """
         columns = np.broadcast_to(np.arange(start, start + ap.shape[-1]), ap.shape)
+        order = np.zeros(ap.shape) if tiebreak is None else np.broadcast_to(tiebreak, ap.shape)
         # As rankings.py has it: equal AP is equal to the last bit.
         ap = np.concatenate([self._ap, np.round(ap, AP_DECIMALS)], axis=-1)
+        order = np.concatenate([self._order, order], axis=-1)
         columns = np.concatenate([self._columns, columns], axis=-1)
-        # Those kept are in front, by AP and then by column: a stable order stays so.
-        best = top_k(ap, min(self.k, ap.shape[-1]))
-        self._ap = np.take_along_axis(ap, best, axis=-1)
-        self._columns = np.take_along_axis(columns, best, axis=-1)
+        best = self._best(ap, order, columns)
+        self._ap, self._order, self._columns = (
+            np.take_along_axis(values, best, axis=-1) for values in (ap, order, columns)
+        )
+
+    def _best(self, ap: np.ndarray, order: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Places of what may still be among the k, best first."""
+        # Those kept are in front, by AP, what breaks ties, and column: a stable order stays so.
+        if self._quota is None:
+            return top_k(ap, min(self.k, ap.shape[-1]), order)
+        rows = zip(*(one.reshape(-1, ap.shape[-1]) for one in (ap, order, columns)), strict=True)
+        kept = [
+            best_of_cells(values, by, self._cells[where], self._quota) for values, by, where in rows
+        ]
+        return np.array(kept, dtype=np.int64).reshape(*ap.shape[:-1], -1)
 
     @property
     def columns(self) -> np.ndarray:
@@ -158,7 +189,11 @@ class TopColumns:
 
 
 def best_neurons(
-    condition: Condition, k: int, halves: np.ndarray, shuffles: np.ndarray
+    condition: Condition,
+    k: int,
+    halves: np.ndarray,
+    shuffles: np.ndarray,
+    selection: Selection = DEFAULT_SELECTION,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Top-k neurons of every half and of every shuffle, in one pass over the stores.
 
@@ -170,6 +205,8 @@ def best_neurons(
         Whether an example is in the first half.
     shuffles : (n_shuffles, n_examples) int array
         Labels of every shuffle.
+    selection : Selection
+        What orders equal AP is computed from each half and shuffle, too.
 
     Returns
     -------
@@ -179,32 +216,20 @@ def best_neurons(
     """
     n_languages, labels = len(condition.languages), condition.labels
     weights = np.concatenate([halves, ~halves]).astype(np.uint8)
-    best_of_half = TopColumns((len(weights), n_languages), k)
-    best_of_shuffle = TopColumns((len(shuffles), n_languages), k)
+    cells, lots = condition.cells(selection), condition.random_order(selection)
+    best_of_half = TopColumns((len(weights), n_languages), k, cells)
+    best_of_shuffle = TopColumns((len(shuffles), n_languages), k, cells)
     for where, activations in condition.blocks():
         ap = resampled_average_precision(activations, labels, weights, n_languages)
-        best_of_half.add(ap, where.start)
-        drawn = [average_precision(activations, one, n_languages) for one in shuffles]
-        best_of_shuffle.add(np.array(drawn), where.start)
+        drawn = np.array([average_precision(activations, one, n_languages) for one in shuffles])
+        order = shuffled_order = None if lots is None else lots[:, where]
+        if selection.ties == "separation":
+            order = resampled_separation(activations, labels, weights, n_languages)
+            shuffled_order = relabelled_separation(activations, shuffles, n_languages)
+        best_of_half.add(ap, where.start, order)
+        best_of_shuffle.add(drawn, where.start, shuffled_order)
     columns = best_of_half.columns
     return columns.reshape(2, len(halves), *columns.shape[1:]), best_of_shuffle.columns
-
-
-def shared_neurons(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """How many columns every set of one has in common with every set of the other.
-
-    Parameters
-    ----------
-    one, other : (n_languages, k) int arrays
-
-    Returns
-    -------
-    (n_languages, n_languages) int64 array
-    """
-    return np.array(
-        [[len(np.intersect1d(a, b, assume_unique=True)) for b in other] for a in one],
-        dtype=np.int64,
-    )
 
 
 def stability(speech: np.ndarray, text: np.ndarray, n_neurons: int) -> dict[str, np.ndarray]:

@@ -25,6 +25,7 @@ from .report_format import (
     two_decimals,
 )
 from .sections import section
+from .settings import DEFAULT_SELECTION
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -40,6 +41,7 @@ RULES = {
     "steering/effects.csv": "summarize_steering",
     "steering/mean_effect_ratios.csv": "summarize_steering",
     "steering/quality.csv": "summarize_steering",
+    "steering/ties.csv": "count_ties",
     "tables/recognition.csv": "recognition",
     "tables/speech_quality.csv": "speech_quality",
     "tables/table1.csv": "tables",
@@ -112,6 +114,7 @@ def write_report(
     shown = (*FIGURES, SOURCES_FIGURE) if with_sources else FIGURES
     figures = {figure: _embedded(run_folder, figure) for figure in shown}
     sources = _read(run_folder, SOURCES_TABLE, SOURCES_RULE) if with_sources else None
+    ties = settings.get("ranking", {}).get("ties", DEFAULT_SELECTION.ties)
     form = Formatter()
     sections = [_study(run_folder, study, form, figures) for study in studies]
     environment = Environment(
@@ -125,7 +128,10 @@ def write_report(
         run=run_folder.resolve().name,
         provenance={key: _described(value, form) for key, value in provenance.items()},
         languages=_languages(tables["valid_counts"], form),
-        sharing=report_findings.sharing(tables["overlap_summary"]),
+        sharing=[
+            *report_findings.sharing(tables["overlap_summary"]),
+            *_ties_of(tables["location"], ties, "decoder"),
+        ],
         stability=report_findings.stability(tables["stability"]),
         null=report_findings.null(tables["null_ratio"]),
         stability_table=form.grouped(_stability(tables["stability"]), ["step"], _by_language),
@@ -133,6 +139,7 @@ def write_report(
         steering=[
             *report_findings.steering(tables["effects"]),
             *report_findings.collapse(tables["quality"]),
+            *report_findings.control_ties(tables["ties"], ties),
         ],
         transfer=report_findings.transfer(tables["mean_effect_ratios"]),
         speech=form.table(_speech(tables["speech_quality"])),
@@ -141,7 +148,7 @@ def write_report(
         sources_table=[] if sources is None else form.grouped(sources, ["module"]),
         studies=sections,
         figures=figures,
-        facts=_facts(tables),
+        facts=_facts(tables, ties),
         counts=_counts(tables["valid_counts"], form),
         recognition=form.grouped(tables["recognition"], ["task"]),
         table1=form.grouped(_rates_first(tables["table1"]), ["task", "step"], _mean_rates),
@@ -212,7 +219,19 @@ def _languages(counts: pd.DataFrame, form: Formatter) -> dict[str, str]:
     return {code: form.languages[code].name for code in codes if code in form.languages}
 
 
-def _facts(tables: dict[str, pd.DataFrame]) -> dict[str, str]:
+def _ties_of(location: pd.DataFrame, ties: str, *modules: str) -> list[str]:
+    """What ties decided of the top-k sets of some modules: one sentence, from ``location.csv``."""
+    sets = location[location["module"].isin(modules)].groupby(
+        ["module", "task", "step", "language"], sort=False
+    )
+    if not len(sets):
+        return []
+    counts = sets[["decided_by_tie", "tied"]].first().reset_index()
+    k = int(sets["count"].sum().max())
+    return [report_findings.ties(counts, f"top {k:,} of a language", ties)]
+
+
+def _facts(tables: dict[str, pd.DataFrame], ties: str) -> dict[str, str]:
     """What the captions say in numbers."""
     location, overlap = tables["location"], tables["overlap_summary"]
     facts = {
@@ -228,6 +247,7 @@ def _facts(tables: dict[str, pd.DataFrame]) -> dict[str, str]:
         facts[f"expected_{key}"] = f"{number(low)} to {number(high)}"
         totals = part.groupby(["module", "task", "step", "language"])["count"].sum()
         facts[f"k_{key}"] = f"{int(totals.max()):,}" if len(totals) else "k"
+        facts[f"ties_{key}"] = " ".join(_ties_of(part, ties, *part["module"].unique()))
     return facts
 
 

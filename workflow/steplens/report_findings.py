@@ -46,6 +46,45 @@ def sharing(summary: pd.DataFrame) -> list[str]:
     return sentences
 
 
+def ties(rows: pd.DataFrame, what: str, by: str) -> str:
+    """How many neurons of the sets of a figure or table ties decided, in one sentence.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        A row per set: ``decided_by_tie`` and ``tied``; where known module, task, step and language.
+    what : str
+        What the sets are, for example ``"top 400"``.
+    by : str
+        ``ranking.ties``: what ordered the tied ones.
+    """
+    affected = rows[rows["decided_by_tie"] > 0]
+    if affected.empty:
+        return f"No neuron of any {what} was decided by a tie."
+    worst = affected.sort_values(["decided_by_tie", "tied"]).iloc[-1]
+    where = [str(worst[name]) for name in ("language", "task") if name in rows]
+    where += [step_name(worst["step"])] if worst.get("step", 0) else []
+    return (
+        f"Ties of AP decided neurons of {len(affected)} of {len(rows)} sets ({what}), at most "
+        f"{worst['decided_by_tie']:,} of one, among {worst['tied']:,} of equal AP "
+        f"({', '.join(where)}); {TIE_RULES[by]}."
+    )
+
+
+TIE_RULES = {
+    "separation": "those with the largest standardised difference of means were taken",
+    "column": "the first by layer and submodule were taken",
+    "random": "lots were drawn among them",
+}
+
+
+def control_ties(table: pd.DataFrame, by: str) -> list[str]:
+    """Ties among the steered neurons, from ``steering/ties.csv``."""
+    counts = table.groupby(["step", "language"], sort=False)[["decided_by_tie", "tied"]].sum()
+    k = table["k"].iloc[0]
+    return [ties(counts.reset_index(), f"top {k:,} and bottom {k:,} of a language", by)]
+
+
 def stability(table: pd.DataFrame) -> list[str]:
     """What halves of the sentences agree on, by step, from ``comparison/stability.csv``."""
     means = table[table["language"] == "mean"].set_index(["step", "measure"])

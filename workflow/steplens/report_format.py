@@ -46,11 +46,16 @@ _LABELS = CONTROLS | {
     "null_ratio": "with shuffled labels",
     "n_shuffles": "shuffles",
     "n_splits": "splits",
+    "decided_by_tie": "neurons that a tie decided",
+    "tied": "neurons tied there",
     "by_seed": "by seed of random neurons (points)",
 }
 _SENTENCES = ("reference", "unsteered", "steered_asr", "steered_tr", "recognised")
 _NAMES = ("engine", "voice", "reason", "one", "other")  # words that may look like a language code
-_COUNTS = {"n", "k", "step", "layers", "neurons_per_layer", "neurons", "parameters", "utterance"}
+_COUNTS = {
+    "n", "k", "step", "layers", "neurons_per_layer", "neurons", "parameters", "utterance",
+    "decided_by_tie", "tied",
+}  # fmt: skip
 _FOLDED_FROM = 9  # rows: a table as long as this opens on a click
 
 

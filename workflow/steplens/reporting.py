@@ -17,6 +17,13 @@ _SHOWN = (
     "snakemake", "zarr", "xarray", "numpy", "numba", "scipy", "pandas", "matplotlib",
 )  # fmt: skip
 
+# How ``ranking.ties`` reads.
+ORDERED_BY = {
+    "separation": "standardised difference of means, then by layer and submodule",
+    "column": "layer and submodule",
+    "random": "lot",
+}
+
 
 def report(run_folder: Path, output: Path, settings: dict[str, Any], speech: list[Path]) -> None:
     """Write ``report.html``.
@@ -44,6 +51,7 @@ def report(run_folder: Path, output: Path, settings: dict[str, Any], speech: lis
         "Speech": f"{engines}, {spoken['seconds'].sum() / 60:.1f} minutes in all",
         "Decoding steps": settings["steps"],
         "Compared neurons": f"top {settings['comparison']['k']} by average precision",
+        "Equal average precision": f"ordered by {ORDERED_BY[settings['ranking']['ties']]}",
         "Steered neurons": f"top {settings['steering']['k']} and bottom {settings['steering']['k']}",
     }
     store = run_folder / "encoder" / "text" / f"{settings['languages'][0]}.zarr"

@@ -25,6 +25,7 @@ from .intervention import (
 )
 from .model_source import ModelSource
 from .rankings import Ranking, open_ranking
+from .settings import DEFAULT_SELECTION, Selection
 from .steered_outputs import SteeredOutputs
 from .store import open_store, read_states
 from .tasks import IDENTIFICATION_TASK, MODALITY_OF
@@ -50,7 +51,14 @@ def other_language(languages: list[str], source: str, target: str) -> str | None
     return next((language for language in around if language != source), None)
 
 
-def trials(ranking: Ranking, source: str, k: int, n_random: int, seed: int) -> list[Trial]:
+def trials(
+    ranking: Ranking,
+    source: str,
+    k: int,
+    n_random: int,
+    seed: int,
+    selection: Selection = DEFAULT_SELECTION,
+) -> list[Trial]:
     """Every intervention on one source language, in a fixed order.
 
     Parameters
@@ -64,12 +72,13 @@ def trials(ranking: Ranking, source: str, k: int, n_random: int, seed: int) -> l
     n_random : int
         Random controls a target.
     seed : int
+    selection : Selection
     """
     planned = []
     for target in ranking.languages:
         if target == source:
             continue
-        own = control_columns(ranking, target, k)
+        own = control_columns(ranking, target, k, selection)
         planned.append(Trial(target, "steered", 0, target, replacement(ranking, own, target)))
         for number in range(1, n_random + 1):
             # The same random neurons for every source: they depend on the target alone.
@@ -80,7 +89,7 @@ def trials(ranking: Ranking, source: str, k: int, n_random: int, seed: int) -> l
             )
         other = other_language(ranking.languages, source, target)
         if other is not None:
-            columns = control_columns(ranking, other, k)
+            columns = control_columns(ranking, other, k, selection)
             fixed = replacement(ranking, columns, target)
             planned.append(Trial(target, "other_language", 0, other, fixed))
     return planned
@@ -100,6 +109,7 @@ def steer(
     max_new_tokens: int,
     batch_size: int,
     made_by: Mapping[str, Any],
+    selection: Selection = DEFAULT_SELECTION,
 ) -> None:
     """Write ``steering/texts/<task>/<language>/step-<tt>.parquet`` of every step, one row an output.
 
@@ -125,12 +135,16 @@ def steer(
         ``batch_size`` counts sentences, of all interventions together.
     made_by : mapping
         Which model and which code: outputs of others are not taken.
+    selection : Selection
     """
     opened = {
         step: open_ranking(path, task=IDENTIFICATION_TASK, step=step)
         for step, path in rankings.items()
     }
-    plans = {step: trials(ranking, language, k, n_random, seed) for step, ranking in opened.items()}
+    plans = {
+        step: trials(ranking, language, k, n_random, seed, selection)
+        for step, ranking in opened.items()
+    }
     data = open_store(encoder_store, modality=MODALITY_OF[task], language=language)
     utterances = data["utterance"].to_numpy()[:n_utterances].tolist()
     known = SteeredOutputs(

@@ -17,6 +17,7 @@ from ..intervention import Replacement
 from ..model_source import ModelSource
 from ..progress import progress
 from ..rankings import open_ranking
+from ..settings import DEFAULT_SELECTION, Selection
 from ..steered_outputs import SteeredOutputs
 from ..tasks import target_of
 from .causal import open_outputs, write_outputs
@@ -46,6 +47,7 @@ def causal_encoder(
     encode_batch_size: int,
     decode_batch_size: int,
     made_by: Mapping[str, Any],
+    selection: Selection = DEFAULT_SELECTION,
 ) -> None:
     """Write ``causal/texts/<modality>_encoder/<language>/<task>.parquet`` of both tasks.
 
@@ -67,11 +69,12 @@ def causal_encoder(
     encode_batch_size, decode_batch_size : int
         Utterances at a time in the encoder, and outputs in the decoder.
     made_by : mapping
+    selection : Selection
     """
     module = f"{modality}_encoder"
     languages = open_ranking(ranking, module=module)
-    _, neutral, pooled = pooled_row(medians, languages, ranking, module=module)
-    plan = trials(languages, language, neutral, ks, n_random, seed)
+    row, pooled = pooled_row(medians, languages, ranking, module=module)
+    plan = trials(languages, language, pooled.median[row], ks, n_random, seed, selection=selection)
     sentences = read_parquet(corpus)[:n_utterances]
     utterances = sentences["utterance"].tolist()
     read = {"corpus": table_digest(corpus)}

@@ -41,7 +41,7 @@ def ties() -> pd.DataFrame:
          1_411 if (step, language, end) == (1, "jpn", "top") else 0)
         for step, language, end in itertools.product(STEPS, LANGUAGES, ("top", "bottom"))
     ]  # fmt: skip
-    return pd.DataFrame(rows, columns="step language end k ap_at_k decided_by_tie tied".split())
+    return pd.DataFrame(rows, columns=["step", "language", "end", "k", "ap_at_k", "decided_by_tie", "tied"])
 
 
 def _matrices(value: str, diagonal: float, rest: float) -> pd.DataFrame:

@@ -46,6 +46,7 @@ def causal_encoder(
     encode_batch_size: int,
     decode_batch_size: int,
     made_by: Mapping[str, Any],
+    fixed_seconds: float | None = None,
 ) -> None:
     """Write ``causal/texts/<modality>_encoder/<language>/<task>.parquet`` of both tasks.
 
@@ -67,6 +68,8 @@ def causal_encoder(
     encode_batch_size, decode_batch_size : int
         Utterances at a time in the encoder, and outputs in the decoder.
     made_by : mapping
+    fixed_seconds : float, optional
+        Of speech: as in ``encoding.SpeechInput``. Outputs of another length are not taken.
     """
     module = f"{modality}_encoder"
     languages = open_ranking(ranking, module=module)
@@ -74,9 +77,11 @@ def causal_encoder(
     plan = trials(languages, language, neutral, ks, n_random, seed)
     sentences = read_parquet(corpus)[:n_utterances]
     utterances = sentences["utterance"].tolist()
-    read = {"corpus": table_digest(corpus)}
+    read: dict[str, Any] = {"corpus": table_digest(corpus)}
     if speech is not None:
         read["speech"] = table_digest(speech)
+    if fixed_seconds is not None:
+        read["fixed_seconds"] = fixed_seconds
     targets = {task: target_of(task, language, output_language) for task in outputs}
     known = {
         task: open_outputs(path, targets[task], max_new_tokens, made_by, **read)
@@ -90,7 +95,7 @@ def causal_encoder(
         for path, one in {ranking: languages, medians: pooled}.items():
             require_same_model(one.attributes, source, made_by, path)
         _generate(
-            source, modality, language, targets, sentences, speech, missing, by_digest,
+            source, modality, language, targets, sentences, speech, fixed_seconds, missing, by_digest,
             max_new_tokens, encode_batch_size, decode_batch_size, known,
         )  # fmt: skip
     for task, path in outputs.items():
@@ -107,6 +112,7 @@ def _generate(
     targets: Mapping[str, str],
     sentences: "pd.DataFrame",
     speech: Path | None,
+    fixed_seconds: float | None,
     jobs: Sequence[tuple[str, int]],
     by_digest: Mapping[str, Replacement],
     max_new_tokens: int,
@@ -118,7 +124,7 @@ def _generate(
     from ..decoding import Decoder
     from .causal_fixed import FixedEncoder
 
-    encoder = FixedEncoder(source, modality, language, sentences, speech)
+    encoder = FixedEncoder(source, modality, language, sentences, speech, fixed_seconds)
     decoder = Decoder(source, max_new_tokens)
     utterances = sentences["utterance"].to_numpy()
     order = np.argsort([-encoder.lengths[row] for _, row in jobs], kind="stable")

@@ -248,6 +248,19 @@ def test_another_k_and_more_utterances_generate_only_what_is_new(run, generated,
     assert json.loads(told) == {"outputs": 0}
 
 
+def test_outputs_of_another_length_of_speech_are_not_taken(run, generated):
+    """All are generated anew, and then found."""
+    natural = run("speech_encoder")["asr"]
+    n_outputs = sum(generated)
+    generated.clear()
+    fixed = run("speech_encoder", fixed_seconds=1.0)["asr"]
+    assert sum(generated) == n_outputs > 0
+    assert (fixed["text"] != natural["text"]).any()
+    generated.clear()
+    run("speech_encoder", fixed_seconds=1.0)
+    assert generated == []
+
+
 def test_with_nothing_to_generate_no_model_is_loaded(run, monkeypatch):
     """A job that only writes tables takes no GPU."""
     before = run("text_encoder")

@@ -70,6 +70,7 @@ SETTINGS = {
     "`model.dtype`; `model.device` from `cpu` to `cuda` where `dtype` is `auto`": config(
         "model={device: cuda}"
     ),
+    "`encoding.fixed_seconds`": config("encoding={fixed_seconds: 3}"),
     "`store.dtype`": config("store={dtype: float32}"),
     "`decoding.max_new_tokens`": config("decoding={max_new_tokens: 40}"),
     "`ranking.include_step_invariant`": config("ranking={include_step_invariant: false}"),

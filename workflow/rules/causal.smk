@@ -125,6 +125,7 @@ rule causal_speech_encoder:
             n_random=CONFIG.causal.n_random,
             seed=CONFIG.seed,
             max_new_tokens=CONFIG.decoding.max_new_tokens,
+            fixed_seconds=CONFIG.encoding.fixed_seconds,
         ),
         code=made_with(
             code_digest("studies.causal_encoder", script="causal_encoder"),

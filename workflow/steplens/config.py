@@ -17,6 +17,7 @@ from .config_sections import (
     ComparisonSection,
     CorpusSection,
     DecodingSection,
+    EncodingSection,
     ModelSection,
     RankingSection,
     Section,
@@ -79,6 +80,7 @@ class Config(Section):
     model: ModelSection = Field(default_factory=ModelSection)
     corpus: CorpusSection = Field(default_factory=CorpusSection)
     speech: SpeechSection = Field(default_factory=SpeechSection)
+    encoding: EncodingSection = Field(default_factory=EncodingSection)
     store: StoreSection = Field(default_factory=StoreSection)
     batch_size: BatchSection = Field(default_factory=BatchSection)
     decoding: DecodingSection = Field(default_factory=DecodingSection)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
 
+from .fixed_length import LONGEST_SECONDS, SHORTEST_SECONDS
 from .languages import Language, load_languages
 
 
@@ -219,6 +220,30 @@ class SpeechSection(Section):
     def engine_for(self, language: Language) -> EngineName | None:
         """The first of engine and fallback that speaks a language; None if none does."""
         return next((one for one in (self.engine, *self.fallback) if one in language.engines), None)
+
+
+class EncodingSection(Section):
+    """What the encoders are given."""
+
+    fixed_seconds: float | None = key(
+        "Every utterance's audio is cut, or padded with zeros at its end, to so many seconds before it is "
+        "encoded, and all positions count, padding included: the paper's words, which do not say the length. "
+        "null: its natural length, padding masked. Audio checks, and text, are not concerned.",
+        "encode of speech and all that follows",
+        None,
+    )
+
+    @field_validator("fixed_seconds")
+    @classmethod
+    def _fixed_seconds(cls, seconds: float | None) -> float | None:
+        # Not a number is neither below nor above.
+        if seconds is not None and not SHORTEST_SECONDS <= seconds <= LONGEST_SECONDS:
+            raise PydanticCustomError(
+                "fixed_seconds",
+                f"expected null, or from {SHORTEST_SECONDS} (one stacked frame) to {LONGEST_SECONDS:g} "
+                f"seconds, got {seconds:g}",
+            )
+        return seconds
 
 
 class StoreSection(Section):

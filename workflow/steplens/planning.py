@@ -185,6 +185,12 @@ def _seconds_a_letter(config: Config, engine: str) -> float:
     return seconds
 
 
+def encoded_seconds(config: Config, one: Sentences) -> float:
+    """Seconds of audio that the speech encoder is given, an utterance: as spoken, or of a fixed length."""
+    fixed = config.encoding.fixed_seconds
+    return one.seconds if fixed is None else fixed
+
+
 @dataclass(frozen=True)
 class Part:
     """What is done for one way of speaking: the run itself, or its speech half once more."""
@@ -261,7 +267,7 @@ def disk_bytes(
         conditions = len(part.tasks) * len(config.steps)
         for engine, one in part.spoken.values():
             positions = {
-                "speech": one.seconds * model.speech_positions_per_second,
+                "speech": encoded_seconds(config, one) * model.speech_positions_per_second,
                 "text": one.tokens,
             }
             wav = one.seconds * _WAV_BYTES_A_SECOND + _WAV_HEADER_BYTES
@@ -355,7 +361,7 @@ def job_units(config: Config, rule: str, n: int, one: Sentences) -> float:
     """
     limit = config.decoding.max_new_tokens
     each = {
-        "encode_speech": one.seconds,
+        "encode_speech": encoded_seconds(config, one),
         "encode_text": one.tokens,
         "decode": min(limit, _PASSES_OVER_TOKENS * one.tokens),
         "capture": 1,

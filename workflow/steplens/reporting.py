@@ -6,10 +6,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from . import __version__
 from .atomic import read_parquet
+from .fixed_length import cut_and_padded
 from .report import write_report
 from .store import open_store
 
@@ -38,7 +40,9 @@ def report(run_folder: Path, output: Path, settings: dict[str, Any], speech: lis
     speech : list of path
         ``speech/<language>.parquet`` of every language.
     """
-    spoken = pd.concat(read_parquet(path, columns=["engine", "seconds"]) for path in speech)
+    spoken = pd.concat(
+        read_parquet(path, columns=["engine", "seconds", "n_samples"]) for path in speech
+    )
     engines = " and ".join(spoken["engine"].unique())
     corpus = settings["corpus"]
     model = settings["model"]
@@ -49,6 +53,9 @@ def report(run_folder: Path, output: Path, settings: dict[str, Any], speech: lis
         "Corpus": f"{corpus['path']}{revision_of(corpus)}, {', '.join(corpus['splits'])}",
         "Utterances": f"{corpus['n_utterances']} a language, spoken and written",
         "Speech": f"{engines}, {spoken['seconds'].sum() / 60:.1f} minutes in all",
+        "Length of speech": length_of_speech(
+            spoken["n_samples"].to_numpy(), settings["encoding"]["fixed_seconds"]
+        ),
         "Decoding steps": settings["steps"],
         "Compared neurons": f"top {settings['comparison']['k']} by average precision",
         "Equal average precision": f"ordered by {ORDERED_BY[settings['ranking']['ties']]}",
@@ -69,6 +76,21 @@ def report(run_folder: Path, output: Path, settings: dict[str, Any], speech: lis
 def revision_of(section: dict[str, Any]) -> str:
     """`` at <commit>``, or nothing for a local folder."""
     return f" at {section['revision']}" if section["revision"] else ""
+
+
+def length_of_speech(n_samples: np.ndarray, fixed_seconds: float | None) -> str:
+    """What the speech encoder was given, in words.
+
+    Parameters
+    ----------
+    n_samples : (n_utterances,) int array
+        Natural lengths, at 16 kHz, of all languages.
+    fixed_seconds : float or None
+    """
+    if fixed_seconds is None:
+        return "as spoken; padding is masked"
+    changes = cut_and_padded(n_samples, fixed_seconds)[1]
+    return f"{fixed_seconds:g} s, all positions count: {changes}"
 
 
 def versions(store: Path) -> dict[str, str]:

@@ -111,9 +111,9 @@ def causal_decoder(
 
 
 def open_outputs(
-    output: Path, target: str, max_new_tokens: int, made_by: Mapping[str, Any], **inputs: str
+    output: Path, target: str, max_new_tokens: int, made_by: Mapping[str, Any], **inputs: Any
 ) -> SteeredOutputs:
-    """Outputs of earlier jobs for this table; ``inputs`` are digests of what sentences come from."""
+    """Outputs of earlier jobs for this table; ``inputs`` are digests and settings of what is read."""
     determined = {"target": target, "max_new_tokens": max_new_tokens, **inputs, **made_by}
     return SteeredOutputs(output.parent / ".parts" / output.stem, determined)
 

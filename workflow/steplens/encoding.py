@@ -137,7 +137,8 @@ def encode(
             output,
             utterances,
             neuron_table(encoder.config, module),
-            recorder.hidden_shape,
+            recorder.places,
+            encoder.config.hidden_size,
             dtype,
             provenance(
                 source, made_by, digests, module=module, modality=modality, language=language

@@ -44,6 +44,7 @@ onstart:
     # every job reads this file.
     from snakemake.logging import logger
     from steplens.disk_space import DiskSpaceError
+    from steplens.groups import StoreError
     from steplens.run_lock import lock_run
     from steplens.start_checks import check_start
 
@@ -53,7 +54,7 @@ onstart:
             logger.warning(note)
         if {job.rule.name for job in jobs} - {"plan", "verify"}:
             lock_run(RESULTS)
-    except (ConfigError, DiskSpaceError) as error:
+    except (ConfigError, DiskSpaceError, StoreError) as error:
         raise WorkflowError(str(error))
 
 

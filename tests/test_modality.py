@@ -37,7 +37,8 @@ from steplens.studies.probes import (
 LANGUAGES = ("deu", "cmn", "fra")
 STEP = 6
 N = 24
-HIDDEN = (6, 8)  # embedding, four layers, adapter
+PLACES = ["embedding", "0", "1", "2", "3", "adapter"]
+HIDDEN = (len(PLACES), 8)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ def run(tmp_path_factory):
             hidden[:, 2:] += 4 * np.eye(HIDDEN[1])[place]
             path = folder / task / f"{code}.zarr"
             told = {"module": "decoder", "task": task, "step": STEP, "language": code}
-            write_store(path, activation, mask, hidden=hidden, **told)
+            write_store(path, activation, mask, hidden=hidden, places=PLACES, **told)
             stores[task][code] = path
             kept = mask & (np.arange(N) != 3)
             values[task, code] = activation[kept].astype(np.float16)
@@ -289,8 +290,7 @@ def test_layers_are_probed_by_name_beside_their_best_neuron(run, tmp_path):
         run["stores"]["s2t"], run["languages"]["s2t"], condition, output, 4, 1.0, 1, run["left_out"]
     )
     table = pd.read_csv(output, dtype={"layer": str}).set_index(["layer", "language"])
-    names = ["embedding", "0", "1", "2", "3", "adapter"]
-    assert list(dict.fromkeys(table.index.get_level_values(0))) == names
+    assert list(dict.fromkeys(table.index.get_level_values(0))) == PLACES
     mean = table.xs("all", level="language")
     assert (mean.loc[["embedding", "0"], "recall"] < 0.7).all()  # nothing was planted there
     assert (mean.loc[["1", "2", "3", "adapter"], "recall"] > 0.95).all()

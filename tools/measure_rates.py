@@ -149,8 +149,9 @@ class Measurement:
         seen = recorder.result(None if states is None else states.float(), lengths).on_host()
         with tempfile.TemporaryDirectory() as folder:
             path, utterances = Path(folder) / "s.zarr", np.arange(n_rows)
-            neurons, shape = _neurons(module), recorder.hidden_shape
-            with StoreWriter(path, utterances, neurons, shape, "float16", {}) as store:
+            with StoreWriter(
+                path, utterances, _neurons(module), recorder.places, self.config.hidden_size, "float16", {}
+            ) as store:  # fmt: skip
                 store.write(utterances, seen.activation, seen.hidden_state, seen.states or None)
 
     def encode_speech(self) -> tuple[float, float]:

@@ -16,7 +16,7 @@ from . import planning_studies
 from .checkpoint_tensors import tensor_shapes
 from .config import Config
 from .families import config_value
-from .sites import n_layers, site_widths
+from .sites import n_layers, places, site_widths
 from .tasks import MODALITY_OF, STEERED_TASKS, TASKS
 
 # Rules by stage, in the order in which they run; any other rule counts to the last stage.
@@ -102,8 +102,8 @@ class Model:
         return width * n_layers(self.config, module)
 
     def n_hidden(self, module: str) -> int:
-        """Rows of ``hidden_state``: the embedding, every layer and, in speech, the adapter."""
-        return n_layers(self.config, module) + 1 + (module == "speech_encoder")
+        """Places of ``hidden_state``."""
+        return len(places(self.config, module))
 
     @property
     def hidden_size(self) -> int:

@@ -1,8 +1,8 @@
 """Conditions, the stores that are ranked together, and rankings: how both are opened and checked.
 
 A ranking is a small Zarr group like a store: ``ap``, ``separation`` and ``median`` (language, neuron),
-``n_valid`` (language), and the neuron coordinates. Top-k sets are taken from it where they are needed, so
-that another k, or another way to order what is tied, ranks nothing again.
+``n_valid`` (language), and the coordinates of languages and neurons. Top-k sets are taken from it where
+they are needed, so that another k, or another way to order what is tied, ranks nothing again.
 """
 
 import hashlib
@@ -20,6 +20,7 @@ from .groups import (
     NEURON_CHUNK,
     StoreError,
     add_array,
+    add_names,
     add_neurons,
     commit,
     fresh_folder,
@@ -286,6 +287,7 @@ def write_ranking(path: str | Path, ranking: Ranking, condition: Mapping[str, An
     add_array(folder, "median", ranking.median, ["language", "neuron"])
     add_array(folder, "n_valid", ranking.n_valid, ["language"])
     add_neurons(folder, ranking.neurons)
+    add_names(folder, "language", "language", ranking.languages)
     attributes = {
         "digest": _digest(*values),
         "languages": ranking.languages,

@@ -85,10 +85,9 @@ def probe_language(
     labels = opened.labels
     fold = assign_folds(sentences, folds, seed)
     weights = _weights(sentences, seed)
-    n_layers = int(ranked.neurons["layer"].max()) + 1
     best = best_neurons(ranked)
     rows = []
-    for name, states in layers_of(opened, n_layers):
+    for name, states in places_of(opened):
         with threadpool_limits(1):  # sums in the same order on every machine
             right = out_of_fold(states, labels, fold, regularisation) == labels
         for language, recall, low, high, n in _recalls(right, labels, weights, opened.languages):
@@ -121,16 +120,13 @@ def assign_folds(sentences: np.ndarray, folds: int, seed: int) -> np.ndarray:
     return (order % folds)[which]
 
 
-def layers_of(opened: Condition, n_layers: int) -> Iterator[tuple[str, np.ndarray]]:
+def places_of(opened: Condition) -> Iterator[tuple[str, np.ndarray]]:
     """Name and (n_examples, hidden) float32 states of the embedding, every layer, and the adapter."""
-    with reading(opened.paths[0]):
-        n_entries = opened.data[0].sizes["layer"]
-    names = ["embedding", *map(str, range(n_layers)), "adapter"][:n_entries]
-    for entry, name in enumerate(names):
+    for name in opened.data[0]["place"].to_numpy().tolist():
         parts = []
         for path, data, mask in zip(opened.paths, opened.data, opened.valid, strict=True):
             with reading(path):
-                parts.append(data["hidden_state"][:, entry].to_numpy()[mask])
+                parts.append(data["hidden_state"].sel(place=name).to_numpy()[mask])
         yield name, np.concatenate(parts).astype(np.float32)
 
 

@@ -45,6 +45,10 @@ def report(run_folder: Path, output: Path, settings: dict[str, Any], speech: lis
         "Decoding steps": settings["steps"],
         "Compared neurons": f"top {settings['comparison']['k']} by average precision",
         "Steered neurons": f"top {settings['steering']['k']} and bottom {settings['steering']['k']}",
+        "Steered pairs": [
+            f"{source} → {target}" for source, target in settings["steering"]["pairs"]
+        ]
+        or "all",
     }
     store = run_folder / "encoder" / "text" / f"{settings['languages'][0]}.zarr"
     write_report(
@@ -55,6 +59,7 @@ def report(run_folder: Path, output: Path, settings: dict[str, Any], speech: lis
         provenance,
         with_sources=settings["speech"]["other_engine"] is not None,
         studies=settings["studies"],
+        rate_tokens=settings["steering"]["rate_tokens"],
     )
 
 

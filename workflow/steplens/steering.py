@@ -1,6 +1,6 @@
 """Stage ``steer``: generation with a target language's control neurons fixed, and its controls (D8).
 
-Per (task, source language), for all steps. For every step and every other language as target: the
+Per (task, source language), for all steps. For every step and every target language of its pairs: the
 target's own neurons (``steered``), random neurons matched by layer and submodule (``random``, several
 seeds) and another language's neurons (``other_language``), all fixed to the target's medians. All of
 them share the batches. The unsteered run is the decode stage's output.
@@ -8,7 +8,7 @@ them share the batches. The unsteered run is the decode stage's output.
 
 import logging
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,14 @@ def other_language(languages: list[str], source: str, target: str) -> str | None
     return next((language for language in around if language != source), None)
 
 
-def trials(ranking: Ranking, source: str, k: int, n_random: int, seed: int) -> list[Trial]:
+def trials(
+    ranking: Ranking,
+    source: str,
+    k: int,
+    n_random: int,
+    seed: int,
+    targets: Collection[str] | None = None,
+) -> list[Trial]:
     """Every intervention on one source language, in a fixed order.
 
     Parameters
@@ -58,16 +65,19 @@ def trials(ranking: Ranking, source: str, k: int, n_random: int, seed: int) -> l
     ranking : Ranking
         Of the identification condition: asr at one step.
     source : str
-        The source language; every other one is a target.
+        The source language.
     k : int
         Top k and, again, bottom k neurons.
     n_random : int
         Random controls a target.
     seed : int
+    targets : collection of str, optional
+        Target languages; by default every other one. Which language's neurons are the control of a
+        target does not depend on the other targets.
     """
     planned = []
     for target in ranking.languages:
-        if target == source:
+        if target == source or (targets is not None and target not in targets):
             continue
         own = control_columns(ranking, target, k)
         planned.append(Trial(target, "steered", 0, target, replacement(ranking, own, target)))
@@ -100,6 +110,7 @@ def steer(
     max_new_tokens: int,
     batch_size: int,
     made_by: Mapping[str, Any],
+    targets: Collection[str] | None = None,
 ) -> None:
     """Write ``steering/texts/<task>/<language>/step-<tt>.parquet`` of every step, one row an output.
 
@@ -125,12 +136,17 @@ def steer(
         ``batch_size`` counts sentences, of all interventions together.
     made_by : mapping
         Which model and which code: outputs of others are not taken.
+    targets : collection of str, optional
+        As in ``trials``.
     """
     opened = {
         step: open_ranking(path, task=IDENTIFICATION_TASK, step=step)
         for step, path in rankings.items()
     }
-    plans = {step: trials(ranking, language, k, n_random, seed) for step, ranking in opened.items()}
+    plans = {
+        step: trials(ranking, language, k, n_random, seed, targets)
+        for step, ranking in opened.items()
+    }
     data = open_store(encoder_store, modality=MODALITY_OF[task], language=language)
     utterances = data["utterance"].to_numpy()[:n_utterances].tolist()
     known = SteeredOutputs(

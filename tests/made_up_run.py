@@ -131,8 +131,12 @@ def frames() -> dict[str, pd.DataFrame]:
     )
     mean = pd.DataFrame([{"source": "mean", "target": "mean", "step": 1, "ratio": 0.5}])
     means = pd.DataFrame(
-        [(1, 0.6, 0.3, 0.5, 0.4, 0.6, 2)],
-        columns=["step", "asr", "tr", "ratio", "ci_low", "ci_high", "n_pairs"],
+        [
+            (1, "all", 0.6, 0.3, 0.5, 0.4, 0.6, 2),
+            (6, "all", 0.6, 0.3, 0.45, 0.4, np.inf, 9),
+            (6, "paper", 0.5, 0.3, 0.65, 0.4, 0.6, 7),
+        ],
+        columns=["step", "pairs", "asr", "tr", "ratio", "ci_low", "ci_high", "n_pairs"],
     )
     summary = pd.DataFrame(
         [

@@ -25,7 +25,8 @@ from steplens.figures import (
 )
 from steplens.report_findings import collapse, null, sharing, stability, transfer
 from steplens.report_findings import steering as steering_findings
-from steplens.report_format import Formatter
+from steplens.report_format import Formatter, points, two_decimals
+from steplens.report_format import number as three_digits
 
 
 def _draw_all() -> dict[str, Figure]:
@@ -308,7 +309,7 @@ def test_report_of_a_run_without_steered_pairs(finished_run, tmp_path):
         "tables/table1.csv",
     ):
         pd.read_csv(folder / name).head(0).to_csv(folder / name, index=False)
-    assert "No two languages of the run differ in script" in _report(folder, tmp_path / "r.html")
+    assert "No steered pair is of two scripts" in _report(folder, tmp_path / "r.html")
 
 
 def test_findings_follow_the_tables():
@@ -327,7 +328,55 @@ def test_findings_follow_the_tables():
     assert "no p below 0.167 is possible" in plain
     assert "+1.0 [−1.0, +2.0] at t = 1, +6.0 [+2.0, +12.0] at t = 6" in plain
     assert "excludes 0 at t = 6." in plain
-    assert "on average 0.50 [0.40, 0.60] at t = 1 (2 pairs)" in plain
+    assert (
+        "on average 0.50 [0.40, 0.60] at t = 1 (2 pairs), 0.45 [0.40, ∞] at t = 6 (9 pairs)"
+        in plain
+    )
+
+
+def test_the_paper_s_mean_ratio_stands_beside_ours_over_the_same_pairs(finished_run, tmp_path):
+    """And ours over all pairs in a row of its own; each says over how many."""
+    table = report._beside_paper({Path(name).stem: table for name, table in frames().items()})
+    rows = {row[0].text: [cell.text for cell in row[1:]] for row in table.rows}
+    assert rows["Mean effect ratio, the paper's pairs"] == [
+        "–", "–", "0.36", "0.65 (7 pairs)", "0.49", "–",
+    ]  # fmt: skip
+    assert rows["Mean effect ratio, all pairs (table 3)"] == [
+        "–", "0.50 (2 pairs)", "–", "0.45 (9 pairs)", "–", "–",
+    ]  # fmt: skip
+    html = _report(finished_run, tmp_path / "report.html")
+    assert "eight pairs of German or French with Mandarin or Japanese" in html
+    assert "0.65 (7 pairs)" in html
+
+
+def test_an_infinite_end_reads_as_such_and_breaks_no_axis():
+    """In every form, in tables with its value, and where a figure's table holds one."""
+    inf = float("inf")
+    forms = (style.percent, three_digits, two_decimals, points)
+    assert [form(inf) for form in forms] == ["∞ %", "∞", "∞", "+∞"]
+    assert points(-inf) == "−∞"
+    frame = pd.DataFrame(
+        {"ratio": [0.4, inf], "ci_low": [0.3, 1.25], "ci_high": [inf, inf], "cer": [inf, 0.1],
+         "cer_low": [0.2, 0.1], "cer_high": [inf, 0.2]}
+    )  # fmt: skip
+    cells = [[cell.text for cell in row] for row in Formatter().table(frame).rows]
+    assert cells == [["0.40 [0.30, ∞]", "∞ [20.0, ∞]"], ["∞ [1.25, ∞]", "10.0 [10.0, 20.0]"]]
+    tables = frames()
+    quality = tables["steering/quality.csv"].assign(cer_high=inf)
+    quality.loc[quality.index[0], "cer"] = inf
+    rates = tables["steering/control_rates.csv"].assign(ci_high=inf, direction="Latin to CJK")
+    for drawn in (steering.draw_quality(quality), steering.draw(rates, LANGUAGES)):
+        assert all(np.isfinite(axes.get_ylim()).all() for axes in drawn.axes)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "words"),
+    [("script_runs", "a run of letters"), ("characters", "one letter with its")],
+)
+def test_the_report_says_what_a_token_was(finished_run, tmp_path, tokens, words):
+    output = tmp_path / "report.html"
+    report.write_report(finished_run, output, {}, {}, {"Model": "m"}, rate_tokens=tokens)
+    assert f"A token is {words}" in output.read_text(encoding="utf-8")
 
 
 def test_findings_tell_collapse_from_control():

@@ -81,6 +81,10 @@ SETTINGS = {
     "`steering.n_random` and `steering.n_utterances` change places": config(
         "steering={n_random: 30, n_utterances: 2}"
     ),
+    "`steering.pairs`": config(
+        "steering={pairs: [[deu,spa],[deu,fra],[deu,cmn],[deu,jpn],[jpn,deu]]}"
+    ),
+    "`steering.rate_tokens`": config("steering={rate_tokens: characters}"),
     "`steering.resamples`, `min_source_rate`, `degenerate_tokens`": config(
         "steering={min_source_rate: 0.2}"
     ),
@@ -253,6 +257,25 @@ def test_a_language_more_computes_its_own_and_the_statistics(finished, tmp_path)
     for path in change.run.glob("results/demo/*/**/fra*"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     assert_row(rows("A language more")["a language joins `languages`"], change.jobs())
+
+
+@pytest.mark.demo
+def test_a_pair_more_steers_its_source_alone(finished, tmp_path):
+    """Of German the outputs are there. The pair of another source is two jobs, one of each task."""
+    change = Change(finished, scratch=tmp_path)
+    one, two = (
+        ("--config", f"steering={{pairs: [{pairs}]}}")
+        for pairs in ("[deu,jpn]", "[deu,jpn],[jpn,cmn]")
+    )
+    touched = snakemake(change.own(), "--touch", "--quiet", "all", *one)
+    assert touched.returncode == 0, touched.stderr
+    assert planned(change.run, *one) == {}
+    for path in change.run.glob("results/demo/steering/texts/*/jpn/*.parquet"):
+        path.unlink()
+    change.options += two
+    assert_row(
+        rows("A pair more")["a pair of another source joins `steering.pairs`"], change.jobs()
+    )
 
 
 @pytest.fixture(scope="module")

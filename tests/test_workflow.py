@@ -38,9 +38,18 @@ def test_a_fresh_run_has_every_stage(project):
     assert jobs["steer"] == 2 * 5
 
 
+def test_only_sources_of_pairs_are_steered(project):
+    """Three pairs of two sources: German to Japanese, Japanese to German and to French."""
+    jobs = planned(project, "--config", "steering={pairs: [[deu, jpn], [jpn, deu], [jpn, fra]]}")
+    assert set(jobs) == ALL_RULES
+    assert jobs["steer"] == 2 * 2
+    assert jobs["decode"] == 4 * 5
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
+        ("steering={pairs: [[deu, jp]]}", "got 'jp'; did you mean 'jpn'?"),
         ("langauges=[deu,jpn]", "langauges: unknown key; did you mean 'languages'?"),
         ("languages=[deu,japanese]", "got 'japanese'; did you mean 'jpn'?"),
         ("languages=[deu,jp]", "did you mean 'jpn'?"),

@@ -58,6 +58,7 @@ config.update(CONFIG.model_dump())  # defaults filled in, for the scripts
 RESULTS = Path("results") / CONFIG.run
 LANGUAGES = CONFIG.languages
 STEPS = sorted(CONFIG.steps)
+TARGETS = CONFIG.steering_targets  # of every source language that is steered
 ENVS = Path(workflow.basedir) / "envs"
 # Jobs that use the model ask for one GPU, unless the config keeps it on the CPU.
 GPUS = 0 if CONFIG.model.device == "cpu" else 1
@@ -257,10 +258,13 @@ def comparison_table(name):
 
 
 def pairs_of_different_script():
-    """(source, target) of every ordered pair of languages in different scripts."""
+    """(source, target) of every steered pair of languages in different scripts."""
     script = {lang: LANGUAGE[lang].script for lang in LANGUAGES}
     return [
-        (one, other) for one in LANGUAGES for other in LANGUAGES if script[one] != script[other]
+        (source, target)
+        for source, targets in TARGETS.items()
+        for target in targets
+        if script[source] != script[target]
     ]
 
 

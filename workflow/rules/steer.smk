@@ -10,12 +10,12 @@ SUMMARIES = (
     "quality",
 )
 STEERING_TIES = RESULTS / "steering" / "ties.csv"
-STEERED = [(task, lang, step) for task in STEERED_TASKS for lang in LANGUAGES for step in STEPS]
-UNSTEERED = [(task, lang) for task in STEERED_TASKS for lang in LANGUAGES]
+STEERED = [(task, lang, step) for task in STEERED_TASKS for lang in TARGETS for step in STEPS]
+UNSTEERED = [(task, lang) for task in STEERED_TASKS for lang in TARGETS]
 
 
 rule steer:
-    """Generate with the neurons of every other language fixed, and with the controls, at all steps.
+    """Generate with the neurons of every target language fixed, and with the controls, at all steps.
 
     Outputs are kept in the folder .parts beside the tables: after a change, or when a job was stopped,
     only those that are not there are generated.
@@ -32,6 +32,8 @@ rule steer:
         log_of("steer/{task}/{lang}"),
     benchmark:
         benchmark_of("steer/{task}/{lang}")
+    wildcard_constraints:
+        lang="|".join(TARGETS),
     conda:
         ENVS / "torch.yaml"
     threads: 1
@@ -49,6 +51,8 @@ rule steer:
             seed=CONFIG.seed,
             max_new_tokens=CONFIG.decoding.max_new_tokens,
         ),
+        # Of this source alone: a pair of another one redoes nothing here.
+        targets=lambda wildcards: TARGETS[wildcards.lang],
         code=made_with(code_digest("steering", script="steer"), "torch", "torch", "transformers"),
         model=MODEL,
     script:
@@ -81,6 +85,7 @@ rule summarize_steering:
             seed=CONFIG.seed,
             min_source_rate=CONFIG.steering.min_source_rate,
             degenerate_tokens=CONFIG.steering.degenerate_tokens,
+            rate_tokens=CONFIG.steering.rate_tokens,
         ),
         code=code_digest("summarizing", script="summarize_steering"),
         unsteered=UNSTEERED,

@@ -6,8 +6,13 @@ apart would give each language contents of its own, and make content look like l
 """
 
 import zlib
+from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
+
+from .atomic import read_parquet
 
 
 class SentenceDraws:
@@ -50,6 +55,24 @@ class SentenceDraws:
                 f"{utterances[~known][0]}"
             )
         return self._counts[:, np.searchsorted(self.sentences, utterances)]
+
+
+def sentences_in(tables: Iterable[Path]) -> np.ndarray:
+    """Sentence ids of all tables together, each once; of a table only the column ``utterance`` is read.
+
+    Raises
+    ------
+    TableError
+        A table is damaged.
+    """
+    found = []
+    for path in tables:
+        try:
+            found.append(pd.read_parquet(path, columns=["utterance"])["utterance"].to_numpy())
+        except Exception:
+            read_parquet(path)  # says what is wrong with the table
+            raise
+    return np.unique(np.concatenate(found)) if found else np.array([], dtype=np.int64)
 
 
 def percentile_interval(draws: np.ndarray, level: float = 0.95) -> tuple[float, float]:

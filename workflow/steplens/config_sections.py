@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from .fixed_length import LONGEST_SECONDS, SHORTEST_SECONDS
 from .languages import Language, load_languages
+from .writing import Tokens
 
 
 def key(description: str, redoes: str, default: Any = ..., **limits: Any) -> Any:
@@ -365,6 +366,18 @@ class SteeringSection(Section):
         2,
         ge=1,
     )
+    pairs: list[list[str]] = key(
+        "Pairs [source, target] to steer, such as [[deu, jpn], [jpn, deu]]; empty: every language to every "
+        "other one, of 88 languages 7,656 pairs. Only sources that stand in a pair are steered.",
+        "steer of the sources whose targets change, and the steering tables",
+        [],
+    )
+    rate_tokens: Tokens = key(
+        "What counts as a token for the control rate: script_runs (a run of letters, and each character of "
+        "Han and kana) or characters (a letter with its marks in every script).",
+        "the steering tables",
+        "script_runs",
+    )
     resamples: int = key(
         "Bootstrap resamples for rates, ratios and differences.",
         "the steering tables",
@@ -385,6 +398,29 @@ class SteeringSection(Section):
         ge=4,
     )
 
+    @field_validator("pairs")
+    @classmethod
+    def _pairs(cls, pairs: list[list[str]]) -> list[list[str]]:
+        for pair in pairs:
+            if len(pair) != 2:
+                raise PydanticCustomError(
+                    "pairs", f"expected pairs [source, target], got {_as_list(pair)}"
+                )
+            for language in pair:
+                require_language(language)
+            if pair[0] == pair[1]:
+                raise PydanticCustomError(
+                    "pairs",
+                    f"expected a target other than the source, got {_as_list(pair)}: steering a language to "
+                    "itself says nothing",
+                )
+        repeated = [pair for pair in pairs if pairs.count(pair) > 1]
+        if repeated:
+            raise PydanticCustomError(
+                "repeat", f"expected each pair once, got {_as_list(repeated[0])} repeatedly"
+            )
+        return pairs
+
 
 def require_language(language: str) -> None:
     """Raise for a code that is not in the table of languages; suggests the nearest."""
@@ -399,6 +435,11 @@ def require_language(language: str) -> None:
             f"expected a code of resources/languages.tsv, such as {', '.join(list(known)[:8])}, got "
             f"{language!r}{hint}",
         )
+
+
+def _as_list(values: list[str]) -> str:
+    """As YAML has it."""
+    return f"[{', '.join(values)}]"
 
 
 def without_repeats(values: list) -> list:

@@ -389,8 +389,9 @@ def work_units(
         encoders = sum(model.n_neurons(f"{modality}_encoder") for modality in part.modalities)
         units[f"{part.prefix}rank_encoder"] = examples * encoders
         units[f"{part.prefix}rank_decoder"] = n_tasks * n_steps * examples * ranked
-    for one in sentences.values():
-        outputs = min(one.n, config.steering.n_utterances) * interventions(config)
+    for source in config.steering_targets:
+        one = sentences[source]
+        outputs = min(one.n, config.steering.n_utterances) * interventions(config, source)
         steered = job_units(config, "steer", outputs, one)
         units["steer"] += len(STEERED_TASKS) * n_steps * steered
     # Both sides of every pair are ranked in every resample; of three sources there are three pairs.
@@ -406,7 +407,8 @@ def work_units(
     return dict(units) | planning_studies.study_units(config, model, counts, ranked, tokens)
 
 
-def interventions(config: Config) -> int:
+def interventions(config: Config, source: str) -> int:
     """Conditions that every sentence of a source language is steered under (``steering.trials``)."""
-    targets = len(config.languages) - 1
-    return targets * (1 + config.steering.n_random + (targets > 1))
+    targets = len(config.steering_targets.get(source, ()))
+    a_third = len(config.languages) > 2  # whose neurons can be fixed beside the target's
+    return targets * (1 + config.steering.n_random + a_third)

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from .control import ALL_PAIRS
 from .figures.style import percent
 from .report_format import (
     CONTROLS,
@@ -143,7 +144,7 @@ def steering(effects: pd.DataFrame) -> list[str]:
     largest effects where there are none; how many others there are is said.
     """
     if effects.empty:
-        return ["No two languages of the run differ in script, so there is no target-script rate."]
+        return ["No steered pair is of two scripts, so there is no target-script rate."]
     present = set(effects["baseline"])
     baseline = next(name for name in ("random", "unsteered", "other_language") if name in present)
     chosen = effects[effects["baseline"] == baseline].sort_values("step")
@@ -236,7 +237,7 @@ def transfer(means: pd.DataFrame) -> list[str]:
     parts = [
         f"{two_decimals(row.ratio)} {interval(row.ci_low, row.ci_high, two_decimals)} "
         f"at {step_name(row.step)} ({how_many(row.n_pairs, 'pair')})"
-        for row in means.sort_values("step").itertuples()
+        for row in means[means["pairs"] == ALL_PAIRS].sort_values("step").itertuples()
     ]
     return [
         "How far neurons found in speech steer text too (effect ratio: tr rate over asr rate; "

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from .figures.style import TASK_NAMES, percent
+from .figures.style import TASK_NAMES, infinity, percent
 from .languages import load_languages
 
 DASH = "–"
@@ -79,17 +79,17 @@ class Table(NamedTuple):
 
 def number(value: float) -> str:
     """Three significant digits; a dash for a missing value."""
-    return DASH if pd.isna(value) else f"{value:.3g}"
+    return DASH if pd.isna(value) else infinity(f"{value:.3g}")
 
 
 def two_decimals(value: float) -> str:
     """Two decimals; a dash for a missing value."""
-    return DASH if pd.isna(value) else f"{value:.2f}"
+    return DASH if pd.isna(value) else infinity(f"{value:.2f}")
 
 
 def points(value: float) -> str:
     """A difference of two shares in percentage points, with its sign."""
-    return DASH if pd.isna(value) else f"{100 * value:+.1f}".replace("-", "−")
+    return DASH if pd.isna(value) else infinity(f"{100 * value:+.1f}".replace("-", "−"))
 
 
 def interval(low: float, high: float, form: Callable[[float], str] = percent) -> str:

@@ -60,6 +60,10 @@ def report(run_folder: Path, output: Path, settings: dict[str, Any], speech: lis
         "Compared neurons": f"top {settings['comparison']['k']} by average precision",
         "Equal average precision": f"ordered by {ORDERED_BY[settings['ranking']['ties']]}",
         "Steered neurons": f"top {settings['steering']['k']} and bottom {settings['steering']['k']}",
+        "Steered pairs": [
+            f"{source} → {target}" for source, target in settings["steering"]["pairs"]
+        ]
+        or "all",
     }
     store = run_folder / "encoder" / "text" / f"{settings['languages'][0]}.zarr"
     write_report(
@@ -70,6 +74,7 @@ def report(run_folder: Path, output: Path, settings: dict[str, Any], speech: lis
         provenance,
         with_sources=settings["speech"]["other_engine"] is not None,
         studies=settings["studies"],
+        rate_tokens=settings["steering"]["rate_tokens"],
     )
 
 

@@ -1,6 +1,6 @@
 """Stage ``steer``: generation with a target language's control neurons fixed, and its controls (D8).
 
-Per (task, source language), for all steps. For every step and every other language as target: the
+Per (task, source language), for all steps. For every step and every target language of its pairs: the
 target's own neurons (``steered``), random neurons matched by layer and submodule (``random``, several
 seeds) and another language's neurons (``other_language``), all fixed to the target's medians. All of
 them share the batches. The unsteered run is the decode stage's output.
@@ -8,7 +8,7 @@ them share the batches. The unsteered run is the decode stage's output.
 
 import logging
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,7 @@ def trials(
     n_random: int,
     seed: int,
     selection: Selection = DEFAULT_SELECTION,
+    targets: Collection[str] | None = None,
 ) -> list[Trial]:
     """Every intervention on one source language, in a fixed order.
 
@@ -66,17 +67,20 @@ def trials(
     ranking : Ranking
         Of the identification condition: asr at one step.
     source : str
-        The source language; every other one is a target.
+        The source language.
     k : int
         Top k and, again, bottom k neurons.
     n_random : int
         Random controls a target.
     seed : int
     selection : Selection
+    targets : collection of str, optional
+        Target languages; by default every other one. Which language's neurons are the control of a
+        target does not depend on the other targets.
     """
     planned = []
     for target in ranking.languages:
-        if target == source:
+        if target == source or (targets is not None and target not in targets):
             continue
         own = control_columns(ranking, target, k, selection)
         planned.append(Trial(target, "steered", 0, target, replacement(ranking, own, target)))
@@ -110,6 +114,7 @@ def steer(
     batch_size: int,
     made_by: Mapping[str, Any],
     selection: Selection = DEFAULT_SELECTION,
+    targets: Collection[str] | None = None,
 ) -> None:
     """Write ``steering/texts/<task>/<language>/step-<tt>.parquet`` of every step, one row an output.
 
@@ -136,13 +141,15 @@ def steer(
     made_by : mapping
         Which model and which code: outputs of others are not taken.
     selection : Selection
+    targets : collection of str, optional
+        As in ``trials``.
     """
     opened = {
         step: open_ranking(path, task=IDENTIFICATION_TASK, step=step)
         for step, path in rankings.items()
     }
     plans = {
-        step: trials(ranking, language, k, n_random, seed, selection)
+        step: trials(ranking, language, k, n_random, seed, selection, targets)
         for step, ranking in opened.items()
     }
     data = open_store(encoder_store, modality=MODALITY_OF[task], language=language)

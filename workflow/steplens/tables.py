@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from .atomic import read_parquet, write_csv
+from .control import ALL_PAIRS
 from .outcomes import CONTROLS
 
 PAIR = ["task", "source", "target", "step"]
@@ -46,7 +47,7 @@ def _wide(frame: pd.DataFrame, values: list[str], rename: dict[str, str]) -> pd.
 
 def effect_ratio_table(ratios: pd.DataFrame, means: pd.DataFrame) -> pd.DataFrame:
     """Table 3: effect ratios of every pair, and their mean at each step in a row ``mean``."""
-    means = means.assign(source="mean", target="mean")
+    means = means[means["pairs"] == ALL_PAIRS].assign(source="mean", target="mean")
     return pd.concat([ratios, means])[list(ratios.columns)].reset_index(drop=True)
 
 

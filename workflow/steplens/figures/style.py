@@ -124,8 +124,13 @@ def full_name(code: str, names: dict[str, str]) -> str:
 
 
 def percent(share: float, unit: str = " %") -> str:
-    """A share of one in percent with one decimal; a dash for a missing value."""
-    return "–" if pd.isna(share) else f"{100 * share:.1f}{unit}"
+    """A share of one in percent with one decimal; a dash for a missing value, ∞ for an infinite one."""
+    return "–" if pd.isna(share) else infinity(f"{100 * share:.1f}{unit}")
+
+
+def infinity(text: str) -> str:
+    """A formatted number with the sign of infinity where Python writes ``inf``."""
+    return text.replace("inf", "∞")
 
 
 def no_data(figure: Figure, message: str) -> Figure:

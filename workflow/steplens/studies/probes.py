@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from ..atomic import write_csv
-from ..bootstrap import draw_counts, percentile_interval
+from ..bootstrap import SentenceDraws, percentile_interval
 from ..groups import reading
 from ..pooled import ALL
 from ..rankings import Condition, Ranking, open_condition, open_ranking, require_ranked
@@ -84,7 +84,8 @@ def probe_language(
     )
     labels = opened.labels
     fold = assign_folds(sentences, folds, seed)
-    weights = _weights(sentences, seed)
+    stored = np.concatenate([one["utterance"].to_numpy() for one in opened.data])
+    weights = SentenceDraws(stored, N_RESAMPLES, seed).of(sentences)
     best = best_neurons(ranked)
     rows = []
     for name, states in places_of(opened):
@@ -167,12 +168,6 @@ def best_neurons(ranking: Ranking) -> dict[tuple[str, str], float]:
     best = by_layer.max()
     best[ALL] = best.mean(axis=1)
     return {(str(layer), name): value for name in best for layer, value in best[name].items()}
-
-
-def _weights(sentences: np.ndarray, seed: int) -> np.ndarray:
-    """How often each utterance is drawn where sentences are: (N_RESAMPLES, n_examples)."""
-    known, which = np.unique(sentences, return_inverse=True)
-    return draw_counts(len(known), N_RESAMPLES, seed, "probes")[:, which]
 
 
 def _recalls(

@@ -23,6 +23,7 @@ include: "workflow/rules/capture.smk"
 include: "workflow/rules/rank.smk"
 include: "workflow/rules/compare.smk"
 include: "workflow/rules/reliability.smk"
+include: "workflow/rules/learning_curve.smk"
 include: "workflow/rules/steer.smk"
 include: "workflow/rules/tables.smk"
 

@@ -46,6 +46,9 @@ _LABELS = CONTROLS | {
     "null_ratio": "with shuffled labels",
     "n_shuffles": "shuffles",
     "n_splits": "splits",
+    "n_without": "without a value",
+    "n_sentences": "sentences",
+    "n_subsets": "subsets",
     "by_seed": "by seed of random neurons (points)",
 }
 _SENTENCES = ("reference", "unsteered", "steered_asr", "steered_tr", "recognised")

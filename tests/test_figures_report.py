@@ -343,7 +343,7 @@ def test_report_holds_every_figure_and_table(finished_run, tmp_path):
         assert f'href="#figure-{number}"' in html
     for number in range(1, 6):
         assert re.search(rf'<h3 id="table-{number}">Table {number}\. ', html)
-    assert html.count("data:image/svg+xml;base64,") == 9
+    assert html.count("data:image/svg+xml;base64,") == 10
     anchors = set(re.findall(r'href="#([^"]+)"', html))
     assert anchors <= set(re.findall(r'id="([^"]+)"', html))
 

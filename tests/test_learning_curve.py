@@ -264,7 +264,7 @@ def test_more_sentences_bring_the_ratio_nearer_to_what_was_planted(tmp_path):
     for modality, paths in stores.items():
         for place, language in enumerate(LANGUAGES):
             values = generator.normal(size=(160, len(NEURONS)))
-            values[:, 50 * place : 50 * (place + 1)] += 1
+            values[:, 50 * place : 50 * (place + 1)] += 0.4
             paths[language] = write_store(tmp_path / modality / f"{language}.zarr", values)
     output = tmp_path / "learning_curve.csv"
     learning_curve(stores["speech"], stores["text"], 1, 50, True, 4, 4, SEED, 2, output)

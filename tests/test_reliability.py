@@ -340,12 +340,12 @@ def sets_sharing(*shares, n_neurons=100, k=20):
     within_speech, within_text, across = (round(k * share) for share in shares)
     free = iter(range(n_neurons))
     take = lambda n: [next(free) for _ in range(n)]  # noqa: E731
-    first, second = take(k), None
+    first = take(k)
     second = first[:within_speech] + take(k - within_speech)
     # Text takes what it shares with speech from where the halves of speech differ, then its own.
     text_first = second[k - across :] + take(k - across)
-    text_second = first[k - across :] + take(k - across)
-    text_second[:within_text] = text_first[k - within_text :]
+    text_second = first[k - across :] + text_first[k - within_text :]
+    text_second += take(k - across - within_text)
     return np.array([[[first]], [[second]]]), np.array([[[text_first]], [[text_second]]])
 
 

@@ -330,6 +330,8 @@ UNIT_OF = {
     "rank": "million activations",
     "compare": "million activations resampled",
 } | planning_studies.UNIT_OF
+# What a shuffle of the labels costs, in resamples (benchmarks/resampling.py).
+_RESAMPLES_A_SHUFFLE = 1.6
 _SMALLER_FRACTIONS = 3  # of the sentences, in the learning curve (learning_curve.FRACTIONS)
 _COMPARISONS = (
     "compare_step", "reliability", "learning_curve", "compare_sources", "compare_sources_encoder",
@@ -398,10 +400,11 @@ def work_units(
     # Both sides of every pair are ranked in every resample; of three sources there are three pairs.
     resampled = 2 * config.comparison.resamples * examples
     units["compare_step"] = n_steps * resampled * ranked
-    # Shuffled labels cost what resamples cost. Every fraction's subsets are ranked whole and in halves.
     halves = 2 * config.comparison.splits
     per_draw = n_steps * 2 * examples * ranked
-    units["reliability"] = per_draw * (halves + config.comparison.shuffles)
+    shuffles = _RESAMPLES_A_SHUFFLE * config.comparison.shuffles
+    units["reliability"] = per_draw * (halves + shuffles)
+    # Every subset of a fraction is ranked whole and in halves.
     subsets = _SMALLER_FRACTIONS * config.comparison.subsets
     units["learning_curve"] = per_draw * (3 * subsets + 1 + halves)
     if config.speech.other_engine:

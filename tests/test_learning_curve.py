@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from made_stores import NEURONS, write_store
-from sklearn.metrics import average_precision_score
+from slow_statistics import slow_top as slowly_chosen
 
 from steplens import planning
 from steplens.comparing import compare_step
@@ -72,12 +72,7 @@ def slow_top(values, step, modality, sentences):
     if min(map(len, parts)) < 2:
         return None
     labels, pooled = np.repeat(range(3), [len(one) for one in parts]), np.concatenate(parts)
-    tops = []
-    for place in range(3):
-        ap = [average_precision_score(labels == place, column) for column in pooled.T]
-        order = sorted(range(N_NEURONS), key=lambda j, ap=ap: (-round(ap[j], 12), j))
-        tops.append(set(order[:K]))
-    return tops
+    return slowly_chosen(pooled, labels, 3, K)
 
 
 def slow_ratio(speech, text):

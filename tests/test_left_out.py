@@ -14,6 +14,7 @@ from steplens.comparing import compare_step, resampled_pairs
 from steplens.rank_stage import rank_condition
 from steplens.rankings import open_condition, open_ranking
 from steplens.scoring import character_edits
+from steplens.settings import Selection
 from steplens.summarizing import count_valid, score_decoding
 
 SIZES = {"deu": 9, "fra": 7, "jpn": 11}
@@ -118,11 +119,13 @@ def test_resamples_ranked_a_few_at_a_time_are_the_same(tmp_path, drawn_bytes):
         open_condition(write_stores(tmp_path / str(seed), activations(seed)), True)
         for seed in (0, 1)
     ]
-    expected = list(resampled_pairs(*conditions, 7, 3))
-    found = list(resampled_pairs(*conditions, 7, 3, drawn_bytes))
+    expected = list(resampled_pairs(*conditions, Selection(), 7, 3))
+    found = list(resampled_pairs(*conditions, Selection(), 7, 3, drawn_bytes))
     assert len(found) == len(expected) > 0
     for pair, other in zip(found, expected, strict=True):
-        np.testing.assert_array_equal(pair, other)
+        for one, same in zip(pair, other, strict=True):
+            np.testing.assert_array_equal(one.ap, same.ap)
+            np.testing.assert_array_equal(one.tiebreak, same.tiebreak)
 
 
 def test_counts_of_valid_utterances_are_without_them(tmp_path):

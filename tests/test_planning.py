@@ -182,7 +182,7 @@ def test_interventions_are_those_that_steer_makes():
         ranking = Ranking(list(languages), ap, ap.astype("f4"), np.full(len(languages), 9), neurons)
         planned = parse_config(settings(languages=list(languages), steering={"pairs": pairs}))
         targets = planned.steering_targets["deu"]
-        made = trials(ranking, "deu", 5, planned.steering.n_random, 1, targets)
+        made = trials(ranking, "deu", 5, planned.steering.n_random, 1, targets=targets)
         assert len(made) == interventions(planned, "deu")
 
 

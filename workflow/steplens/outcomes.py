@@ -313,8 +313,10 @@ def quality(outcomes: pd.DataFrame, draws: Draws, degenerate_tokens: int) -> pd.
         ]
         counts = np.array([edits, part["reference"].str.len()]).T.astype(float)
         sums = draws.weighted_sums(part["utterance"].to_numpy(), counts)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            low, high = percentile_interval(sums[:, 0] / sums[:, 1])
+        with np.errstate(divide="ignore", invalid="ignore"):  # no rate without a character
+            low, high = percentile_interval(
+                np.where(sums[:, 1] > 0, sums[:, 0] / sums[:, 1], np.nan)
+            )
         total = counts.sum(0)
         degenerate = (part["longest_repeat"] >= degenerate_tokens).to_numpy(dtype=float)
         pair = np.array([degenerate, np.ones(len(part))]).T

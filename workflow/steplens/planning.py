@@ -222,9 +222,9 @@ def parts_of(
 
 _ITEM = {"float16": 2, "float32": 4}
 _STORE_BYTES = 16_000  # metadata and coordinates of a store, which compress to almost nothing
-# Rankings compress more than stores do. AP is float64 to 12 decimals (7 bytes in the demo), medians are
-# float32 but the middle of float16 values: most of their bits are zero.
-_AP_BYTES = 7
+# Rankings compress more than stores do. AP is float64 to 12 decimals and separation to 9 (7 bytes each in the
+# demo), medians are float32 but the middle of float16 values: most of their bits are zero.
+_AP_BYTES = _SEPARATION_BYTES = 7
 _MEDIAN_BYTES = {"float16": 2.3, "float32": 4}
 _WAV_BYTES_A_SECOND = 32_000  # 16 kHz, 16 bits
 _WAV_HEADER_BYTES = 44
@@ -262,7 +262,8 @@ def disk_bytes(
         return item * (model.n_neurons(module) + model.n_hidden(module) * hidden)
 
     n_bytes: defaultdict[str, float] = defaultdict(float, fetched or {})
-    per_neuron = len(sentences) * (_AP_BYTES + _MEDIAN_BYTES[config.store.dtype])
+    per_value = _AP_BYTES + _SEPARATION_BYTES + _MEDIAN_BYTES[config.store.dtype]
+    per_neuron = len(sentences) * per_value
     for part in parts_of(config, sentences, engine_of):
         conditions = len(part.tasks) * len(config.steps)
         for engine, one in part.spoken.values():
@@ -284,7 +285,6 @@ def disk_bytes(
         )
         ranked = per_neuron * ranked_neurons(config, model) + _STORE_BYTES
         n_bytes[f"{part.prefix}rank_decoder"] = conditions * ranked
-    per_value = _AP_BYTES + _MEDIAN_BYTES[config.store.dtype]
     return dict(n_bytes) | planning_studies.study_bytes(
         config,
         model,

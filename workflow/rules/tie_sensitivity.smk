@@ -41,7 +41,7 @@ rule steer_ties:
         ),
         targets=lambda wildcards: TARGETS[wildcards.lang],
         code=made_with(
-            code_digest("tie_sensitivity", script="steer_ties"), "torch", "torch", "transformers"
+            code_digest("steer_ties", script="steer_ties"), "torch", "torch", "transformers"
         ),
         model=MODEL,
     script:

@@ -10,7 +10,7 @@ from steplens.job import model_arguments, run_stage, selection_of
 params = snakemake.params
 run_stage(
     snakemake,
-    "tie_sensitivity:steer_ties",
+    "steer_ties:steer_ties",
     task=snakemake.wildcards.task,
     language=snakemake.wildcards.lang,
     rankings=dict(zip(params.steps, map(Path, snakemake.input.rankings), strict=True)),

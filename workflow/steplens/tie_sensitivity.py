@@ -6,142 +6,29 @@ in every resample.
 """
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from .atomic import read_parquet, write_csv, write_parquet
+from .atomic import read_parquet, write_csv
 from .comparing import most_tied, overlap_of
 from .comparison import diagonal_ratio
 from .control import effect_ratios, pooled_rate, script_counts
-from .fixed_generation import generate_fixed, missing_jobs
-from .intervention import control_columns, replacement
 from .languages import load_languages
 from .left_out import read_left_out
-from .model_source import ModelSource
 from .outcomes import without
 from .rankings import open_ranking
 from .settings import Selection
-from .steered_outputs import COLUMNS, SteeredOutputs
-from .store import open_store, read_states
-from .tasks import IDENTIFICATION_TASK, MODALITY_OF, REPRESENTATION_TASKS
+from .tasks import REPRESENTATION_TASKS
+from .tie_rules import rules
 from .writing import Tokens
 
 log = logging.getLogger(__name__)
 
-SEEDS = (1, 2, 3, 4, 5)  # of the lots
 RULE = ["ties", "ties_seed"]
 PAIR = ["task", "step", "source", "target"]
-
-
-def rules(own: Selection) -> list[Selection]:
-    """Every way to break ties, within the run's scope: the run's own, by separation, column and five lots."""
-    found = [
-        own,
-        Selection("separation", own.scope),
-        Selection("column", own.scope),
-        *(Selection("random", own.scope, seed) for seed in SEEDS),
-    ]
-    return list(dict.fromkeys(found))
-
-
-def steer_ties(
-    source: ModelSource,
-    task: str,
-    language: str,
-    rankings: Mapping[int, Path],
-    steered: Mapping[int, Path],
-    encoder_store: Path,
-    output: Path,
-    k: int,
-    n_utterances: int,
-    max_new_tokens: int,
-    batch_size: int,
-    targets: Collection[str],
-    selection: Selection,
-    made_by: Mapping[str, Any],
-) -> None:
-    """Write ``tie_sensitivity/texts/<task>/<language>.parquet``: steered outputs under every rule.
-
-    Columns: ties, ties_seed, task, step, source, target, fixed (digest of the neurons and values),
-    utterance, n_tokens, ended, longest_repeat, text. Where rules choose the same neurons they share an
-    output; the run's own rule takes those that ``steer`` wrote.
-
-    Parameters
-    ----------
-    source : ModelSource
-    task : {"asr", "tr"}
-    language : str
-        The source language.
-    rankings, steered : mappings of int to path
-        Of every step: the ranking of asr, and the table of ``steer``.
-    encoder_store, output : paths
-    k, n_utterances, max_new_tokens, batch_size : int
-    targets : collection of str
-    selection : Selection
-        The run's own.
-    made_by : mapping
-        As in ``steer``.
-    """
-    ranked = {
-        step: open_ranking(path, task=IDENTIFICATION_TASK, step=step)
-        for step, path in rankings.items()
-    }
-    plan, fixed = [], {}
-    for rule in rules(selection):
-        for step, ranking in ranked.items():
-            for target in targets:
-                columns = control_columns(ranking, target, k, rule)
-                one = replacement(ranking, columns, target)
-                fixed[one.digest] = one
-                plan.append((rule, step, target, one.digest))
-    data = open_store(encoder_store, modality=MODALITY_OF[task], language=language)
-    utterances = data["utterance"].to_numpy()[:n_utterances].tolist()
-    determined_by = {
-        "encoder_store": data.attrs["digest"],
-        "language": language,
-        "max_new_tokens": max_new_tokens,
-        **made_by,
-    }
-    known = SteeredOutputs(output.parent / ".parts" / output.stem, determined_by)
-    for step, path in steered.items():
-        known.add(_written(path, ranked[step], k, selection, known))
-    missing = missing_jobs(fixed, utterances, [known])
-    if missing:
-        from .provenance import require_same_model
-
-        require_same_model(data.attrs, source, made_by, encoder_store)
-        states = read_states(data)[:n_utterances]
-        generate_fixed(
-            source, f"ties {task} {language}", language, missing, fixed, states, utterances,
-            max_new_tokens, batch_size, known,
-        )  # fmt: skip
-    rows = [
-        {"ties": rule.ties, "ties_seed": rule.seed, "task": task, "step": step, "source": language,
-         "target": target} | known[digest, utterance]
-        for rule, step, target, digest in plan
-        for utterance in utterances
-    ]  # fmt: skip
-    write_parquet(pd.DataFrame(rows), output)
-    known.close()
-    log.info("%s %s: %d sets of neurons, %d outputs generated, the others were there", task, language,
-             len(fixed), len(missing))  # fmt: skip
-
-
-def _written(path, ranking, k: int, selection: Selection, known: SteeredOutputs) -> list[dict]:
-    """Outputs of ``steer`` that are not known yet, by the digest of what was fixed."""
-    table = read_parquet(path)
-    table = table[table["control"] == "steered"]
-    rows = []
-    for target, part in table.groupby("target"):
-        columns = control_columns(ranking, target, k, selection)
-        digest = replacement(ranking, columns, target).digest
-        found = part.assign(fixed=digest)[COLUMNS].to_dict("records")
-        rows += [row for row in found if (digest, row["utterance"]) not in known]
-    return rows
 
 
 def tie_sensitivity(

@@ -82,8 +82,8 @@ def test_thirty_languages_and_eight_steps_are_planned(tmp_path):
     once = {
         "rank_encoder": 2, "gather_comparison": 8, "figure": 10,
         **dict.fromkeys(
-            ("speech_quality", "locate", "count_valid", "count_ties", "summarize_steering", "tables", "table5",
-             "recognition", "report"), 1,
+            ("speech_quality", "locate", "count_valid", "count_ties", "summarize_steering", "tables",
+             "table5", "recognition", "report"), 1,
         ),
     }  # fmt: skip
     expected = {rule: n * languages for rule, n in per_language.items()}

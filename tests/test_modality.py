@@ -30,8 +30,8 @@ from steplens.studies.probes import (
     N_RESAMPLES,
     _recalls,
     assign_folds,
-    layers_of,
     out_of_fold,
+    places_of,
     probe_language,
 )
 
@@ -316,7 +316,7 @@ def test_intervals_of_a_layer_are_those_of_one_draw_of_all_stored_sentences(run,
     opened = open_condition(stores, True, run["left_out"], **condition)
     sentences = [np.flatnonzero(run["valid"]["t2t", code]) for code in LANGUAGES]
     fold = assign_folds(np.concatenate(sentences), 4, 2)
-    name, states = next(layers_of(opened, 4))
+    name, states = next(places_of(opened))
     right = out_of_fold(states, opened.labels, fold, 1.0) == opened.labels
     right = np.split(right, np.cumsum([len(one) for one in sentences])[:-1])
     drawn = []

@@ -159,11 +159,11 @@ def test_work_of_the_paper():
 def test_only_pairs_are_steered():
     """Two targets of German, one of French: no work for the other sources."""
     pairs = [["deu", "jpn"], ["fra", "jpn"], ["deu", "cmn"]]
-    config = parse_config(settings(steering={"n_utterances": 100, "n_random": 3, "pairs": pairs}))
+    config = parse_config(settings(steering={"n_utterances": 50, "n_random": 3, "pairs": pairs}))
     assert config.steering_targets == {"deu": ["cmn", "jpn"], "fra": ["jpn"]}
     assert [interventions(config, one) for one in ("deu", "fra", "spa")] == [10, 5, 0]
     units = work_units(config, LARGE, sentences(config), ENGINES)
-    assert units["steer"] == 2 * 3 * 15 * 100 * config.decoding.max_new_tokens
+    assert units["steer"] == 2 * 3 * 15 * 50 * config.decoding.max_new_tokens
 
 
 def test_interventions_are_those_that_steer_makes():

@@ -23,6 +23,7 @@ include: "workflow/rules/capture.smk"
 include: "workflow/rules/rank.smk"
 include: "workflow/rules/compare.smk"
 include: "workflow/rules/reliability.smk"
+include: "workflow/rules/learning_curve.smk"
 include: "workflow/rules/steer.smk"
 include: "workflow/rules/tables.smk"
 
@@ -34,6 +35,7 @@ for study in CONFIG.studies:
 
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/compare_speech.smk"
+include: "workflow/rules/tie_sensitivity.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/plan.smk"
 include: "workflow/rules/verify.smk"

@@ -41,7 +41,9 @@ def ties() -> pd.DataFrame:
          1_411 if (step, language, end) == (1, "jpn", "top") else 0)
         for step, language, end in itertools.product(STEPS, LANGUAGES, ("top", "bottom"))
     ]  # fmt: skip
-    return pd.DataFrame(rows, columns=["step", "language", "end", "k", "ap_at_k", "decided_by_tie", "tied"])
+    return pd.DataFrame(
+        rows, columns=["step", "language", "end", "k", "ap_at_k", "decided_by_tie", "tied"]
+    )
 
 
 def _matrices(value: str, diagonal: float, rest: float) -> pd.DataFrame:
@@ -98,13 +100,17 @@ def _sources() -> pd.DataFrame:
 def stability() -> pd.DataFrame:
     shares = {"speech": 0.8, "text": 0.7, "speech_text": 0.3, "corrected": 0.4}
     rows = [
-        (step, 50, measure, language, share + shift, share - 0.05, share + 0.05, 0.02, 10, 60, 60)
+        (step, 50, measure, language, share + shift, share - 0.05, share + 0.05, 0.02, 10, 0, 60, 60)
         for step, (measure, share), (language, shift) in itertools.product(
             STEPS, shares.items(), [*zip(LANGUAGES, (-0.1, 0, 0.1), strict=True), ("mean", 0)]
         )
-    ]
-    columns = "step k measure language share share_low share_high chance n_splits n_speech n_text"
-    return pd.DataFrame(rows, columns=columns.split())
+    ]  # fmt: skip
+    columns = (
+        "step k measure language share share_low share_high chance n_splits n_without "
+        "n_speech n_text"
+    )
+    table = pd.DataFrame(rows, columns=columns.split())
+    return table.assign(chance=table["chance"].where(table["measure"] != "corrected", 0))
 
 
 def null_ratio() -> pd.DataFrame:
@@ -117,6 +123,25 @@ def null_ratio() -> pd.DataFrame:
         for name, ratio, p in kinds
     ]
     columns = "step k n_languages null diagonal_ratio null_ratio null_ratio_low null_ratio_high p n_shuffles"
+    return pd.DataFrame(rows, columns=columns.split())
+
+
+def learning_curve() -> pd.DataFrame:
+    """Rising ratios, of which those of t = 6 are the lower ones."""
+    measures = dict.fromkeys(("speech", "text", "speech_text"), 0.02)
+    measures = {"diagonal_ratio": 1 / 3} | measures | {"corrected": 0.0}
+    rows = [
+        (step, 50, fraction, size, measure, value, value - 0.05, value + 0.05, chance, n_subsets, 0, 0)
+        for step, lower in zip(STEPS, (0, 0.1), strict=True)
+        for fraction, size, share in ((0.125, 8, 0.4), (0.25, 15, 0.45), (0.5, 30, 0.5), (1.0, 60, 0.55))
+        for measure, chance in measures.items()
+        for value in [share - lower]
+        for n_subsets in [5 if fraction < 1 else 1 if measure == "diagonal_ratio" else 10]
+    ]  # fmt: skip
+    columns = (
+        "step k fraction n_sentences measure value value_low value_high chance n_subsets "
+        "n_left_out n_without"
+    )
     return pd.DataFrame(rows, columns=columns.split())
 
 
@@ -175,6 +200,7 @@ def frames() -> dict[str, pd.DataFrame]:
         ),
         "comparison/stability.csv": stability(),
         "comparison/null_ratio.csv": null_ratio(),
+        "comparison/learning_curve.csv": learning_curve(),
         "comparison/valid_counts.csv": pd.DataFrame(
             [("s2t", one, step, 1200, 1200 - step) for one in LANGUAGES for step in STEPS],
             columns=["task", "language", "step", "n_utterances", "n_valid"],

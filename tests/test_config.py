@@ -74,6 +74,7 @@ def test_a_checked_config_filled_with_defaults_is_valid_again():
         ("corpus.splits", ["dev", "../../x"], "expected the name of a split, .* got '../../x'"),
         ("comparison.k_sweep", [10, 0], "expected values of k from 1 on, got 0"),
         ("comparison.k_sweep", [10, 10], "expected each once, got 10 repeatedly"),
+        ("comparison.subsets", 0, "greater than or equal to 1, got 0"),
         ("steering.min_source_rate", 10, "less than or equal to 1, got 10"),
         ("steering.rate_tokens", "words", "'script_runs' or 'characters', got 'words'"),
         ("steering.pairs", ["deu"], "Input should be a valid list, got 'deu'"),

@@ -149,8 +149,11 @@ def test_work_of_the_paper():
     assert units["decode"] == pytest.approx(4 * 5 * 1000 * min(limit, 33))
     assert units["steer"] == 2 * 5 * 3 * 100 * 20 * limit
     assert units["rank_decoder"] == pytest.approx(4 * 3 * 5000 * 491_520 / 1e6)
-    # Both halves of 10 splits, and 20 shuffles that cost as much as 7 resamples each, of both modalities.
-    assert units["reliability"] == pytest.approx(3 * 2 * (2 * 10 + 20 * 7) * 5000 * 491_520 / 1e6)
+    # Both halves of 10 splits, and 199 shuffles that cost what resamples cost, of both modalities.
+    per_draw = 3 * 2 * 5000 * 491_520 / 1e6
+    assert units["reliability"] == pytest.approx((2 * 10 + 199) * per_draw)
+    # Of three fractions five subsets each, whole and in halves; all sentences, and both halves of 10 splits.
+    assert units["learning_curve"] == pytest.approx((3 * 5 * 3 + 1 + 2 * 10) * per_draw)
 
 
 def test_only_pairs_are_steered():

@@ -77,6 +77,9 @@ SETTINGS = {
     "`ranking.ties`, `ranking.scope`": config("ranking={ties: column}"),
     "`comparison.k`": config("comparison={k: 300}"),
     "`comparison.k_sweep`, `comparison.resamples`": config("comparison={k_sweep: [10, 20]}"),
+    "`comparison.splits`": config("comparison={splits: 8}"),
+    "`comparison.shuffles`": config("comparison={shuffles: 30}"),
+    "`comparison.subsets`": config("comparison={subsets: 4}"),
     "`steering.k`, `steering.n_utterances`, `steering.n_random`": config("steering={k: 100}"),
     "`steering.n_random` and `steering.n_utterances` change places": config(
         "steering={n_random: 30, n_utterances: 2}"

@@ -34,6 +34,8 @@ CASES = [
             "not among languages", "got 'deu'"),
     setting("no resamples", {"comparison": {"resamples": 0}}, "comparison.resamples",
             "should be greater than or equal to 20", "got 0"),
+    setting("no subsets", {"comparison": {"subsets": 0}}, "comparison.subsets",
+            "should be greater than or equal to 1", "got 0"),
     setting("k of nought in the sweep", {"comparison": {"k_sweep": [0, 5]}}, "comparison.k_sweep",
             "expected values of k from 1 on", "got 0"),
     setting("more steered sentences than there are", {"steering": {"n_utterances": 61}},

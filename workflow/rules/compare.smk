@@ -3,6 +3,7 @@
 
 STEP_TABLES = ("overlap", "overlap_summary", "spearman", "spearman_summary", "sensitivity")
 RELIABILITY_TABLES = ("stability", "null_ratio")  # of rule reliability
+LEARNING_CURVE = "learning_curve"  # of the rule of that name
 
 
 rule compare_step:
@@ -58,7 +59,7 @@ rule gather_comparison:
     benchmark:
         benchmark_of("compare/gather/{table}")
     wildcard_constraints:
-        table="|".join((*STEP_TABLES, *RELIABILITY_TABLES)),
+        table="|".join((*STEP_TABLES, *RELIABILITY_TABLES, LEARNING_CURVE)),
     conda:
         ENVS / "analysis.yaml"
     threads: 1

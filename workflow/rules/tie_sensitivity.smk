@@ -53,7 +53,9 @@ rule tie_sensitivity:
     message:
         "ties: how far results move when ties are broken in another way: {output[0]}"
     input:
-        texts=[TIES / "texts" / task / f"{lang}.parquet" for task in STEERED_TASKS for lang in TARGETS],
+        texts=[
+            TIES / "texts" / task / f"{lang}.parquet" for task in STEERED_TASKS for lang in TARGETS
+        ],
         speech=[decoder_ranking("s2t", step) for step in STEPS],
         text=[decoder_ranking("t2t", step) for step in STEPS],
         left_out=LEFT_OUT,

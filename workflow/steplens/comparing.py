@@ -114,7 +114,7 @@ def compare_step(
 
     def ratio_row(one: int) -> dict[str, float]:
         ratio = diagonal_ratio(overlaps[one])
-        low, high = centred_interval([drawn[one] for drawn in drawn_ratios], ratio)
+        low, high = centred_interval([drawn[one] for drawn in drawn_ratios], ratio, within=(0, 1))
         return {
             "diagonal_ratio": ratio,
             "ci_low": low,

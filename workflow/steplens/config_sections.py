@@ -308,7 +308,10 @@ class ComparisonSection(Section):
     """Speech against text."""
 
     k: int = key(
-        "Neurons in a language's top-k set.", "compare, reliability and location", 400, ge=1
+        "Neurons in a language's top-k set.",
+        "compare, reliability, the learning curve and location",
+        400,
+        ge=1,
     )
     k_sweep: list[int] = key(
         "Values of k for the sensitivity of the diagonal ratio (figure 6).",
@@ -324,7 +327,7 @@ class ComparisonSection(Section):
     )
     splits: int = key(
         "Random halvings of the sentences for the split-half stability of the top-k sets (figure 11).",
-        "reliability",
+        "reliability and the learning curve",
         10,
         ge=2,
     )
@@ -334,6 +337,13 @@ class ComparisonSection(Section):
         "reliability",
         20,
         ge=2,
+    )
+    subsets: int = key(
+        "Random subsets of the sentences, of an eighth, a quarter and a half of them each, for the learning "
+        "curve (figure 20).",
+        "the learning curve",
+        5,
+        ge=1,
     )
 
     @field_validator("k_sweep")

@@ -30,7 +30,7 @@ STAGES = {
     "capture": ("capture",),
     "rank": ("rank_encoder", "rank_decoder", "rank_modality"),
     "compare": (
-        "compare_step", "reliability", "compare_sources", "compare_sources_encoder",
+        "compare_step", "reliability", "learning_curve", "compare_sources", "compare_sources_encoder",
         "gather_comparison", "gather_sources", "locate", "count_valid",
     ),
     "steer": ("steer", "summarize_steering"),
@@ -330,9 +330,10 @@ UNIT_OF = {
     "rank": "million activations",
     "compare": "million activations resampled",
 } | planning_studies.UNIT_OF
-_COMPARISONS = ("compare_step", "reliability", "compare_sources", "compare_sources_encoder")
-# Shuffled labels are ranked by a sort of their own: so many times what a resample costs (rates.tsv).
-_RESAMPLES_A_SHUFFLE = 7
+_SMALLER_FRACTIONS = 3  # of the sentences, in the learning curve (learning_curve.FRACTIONS)
+_COMPARISONS = (
+    "compare_step", "reliability", "learning_curve", "compare_sources", "compare_sources_encoder",
+)  # fmt: skip
 _RATE_OF = dict.fromkeys(("rank_encoder", "rank_decoder"), "rank")
 _RATE_OF |= dict.fromkeys(_COMPARISONS, "compare") | planning_studies.RATE_OF
 GPU_RULES = (
@@ -397,8 +398,12 @@ def work_units(
     # Both sides of every pair are ranked in every resample; of three sources there are three pairs.
     resampled = 2 * config.comparison.resamples * examples
     units["compare_step"] = n_steps * resampled * ranked
-    drawn = 2 * config.comparison.splits + _RESAMPLES_A_SHUFFLE * config.comparison.shuffles
-    units["reliability"] = n_steps * 2 * drawn * examples * ranked
+    # Shuffled labels cost what resamples cost. Every fraction's subsets are ranked whole and in halves.
+    halves = 2 * config.comparison.splits
+    per_draw = n_steps * 2 * examples * ranked
+    units["reliability"] = per_draw * (halves + config.comparison.shuffles)
+    subsets = _SMALLER_FRACTIONS * config.comparison.subsets
+    units["learning_curve"] = per_draw * (3 * subsets + 1 + halves)
     if config.speech.other_engine:
         units["compare_sources"] = 2 * n_steps * 3 * resampled * ranked
         units["compare_sources_encoder"] = resampled * model.n_neurons("speech_encoder")

@@ -15,18 +15,20 @@ from .atomic import write_csv
 from .bootstrap import percentile_interval
 from .comparing import most_tied, open_ranked, overlap_of
 from .comparison import diagonal_ratio, shared_neurons
-from .ranking import average_precision, use_threads
+from .ranking import use_threads
 from .rankings import AP_DECIMALS, Condition
 from .relabelling import Examples, draw_halves, shuffle_labels
-from .resampling import resampled_average_precision
+from .resampling import relabelled_average_precision, resampled_average_precision
 from .selection import best_of_cells, shares, top_k
 from .separation import relabelled_separation, resampled_separation
 from .settings import DEFAULT_SELECTION, Selection
+from .sorting import NEURONS_AT_A_TIME
 
 log = logging.getLogger(__name__)
 
 MEASURES = ("speech", "text", "speech_text", "corrected")
 MEAN = "mean"  # in the column language
+_AP_BYTES = 200_000_000
 
 
 def reliability(
@@ -85,7 +87,7 @@ def reliability(
         tasks,
     )
     examples = [
-        _examples(name, condition)
+        examples_of(name, condition)
         for name, condition in zip(("speech", "text"), conditions, strict=True)
     ]
     halves = draw_halves(examples, n_splits, seed)
@@ -112,7 +114,15 @@ def reliability(
     write_csv(pd.DataFrame(rows), tables["null_ratio"])
 
 
-def _examples(name: str, condition: Condition) -> Examples:
+def examples_of(name: str, condition: Condition) -> Examples:
+    """The valid utterances of a condition, in the order of its labels.
+
+    Parameters
+    ----------
+    name : str
+        For messages: ``"speech"`` or ``"text"``.
+    condition : Condition
+    """
     sentences = [
         data["utterance"].to_numpy()[mask]
         for data, mask in zip(condition.data, condition.valid, strict=True)
@@ -214,22 +224,62 @@ def best_neurons(
         Columns of the first and of the second halves' top k.
     shuffles : (n_shuffles, n_languages, k) int64 array
     """
-    n_languages, labels = len(condition.languages), condition.labels
     weights = np.concatenate([halves, ~halves]).astype(np.uint8)
+    columns, shuffled = top_columns(condition, k, weights, shuffles, selection)
+    return columns.reshape(2, len(halves), *columns.shape[1:]), shuffled
+
+
+def top_columns(
+    condition: Condition,
+    k: int,
+    weights: np.ndarray,
+    labellings: np.ndarray | None = None,
+    selection: Selection = DEFAULT_SELECTION,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Top-k neurons with some utterances counted more than others, or under other labels: one pass.
+
+    Parameters
+    ----------
+    condition : Condition
+    k : int
+    weights : (n_weightings, n_examples) int array
+        How often each example counts.
+    labellings : (n_labellings, n_examples) int array, optional
+        Other languages of the examples, each of which counts once.
+    selection : Selection
+        What orders equal AP is computed from each weighting and labelling, too.
+
+    Returns
+    -------
+    weighted : (n_weightings, n_languages, k) int64 array
+        Columns, best first. Of a language without weight, in no order that means anything.
+    relabelled : (n_labellings, n_languages, k) int64 array, or None without labellings
+    """
+    n_languages, labels = len(condition.languages), condition.labels
     cells, lots = condition.cells(selection), condition.random_order(selection)
-    best_of_half = TopColumns((len(weights), n_languages), k, cells)
-    best_of_shuffle = TopColumns((len(shuffles), n_languages), k, cells)
-    for where, activations in condition.blocks():
-        ap = resampled_average_precision(activations, labels, weights, n_languages)
-        drawn = np.array([average_precision(activations, one, n_languages) for one in shuffles])
-        order = shuffled_order = None if lots is None else lots[:, where]
-        if selection.ties == "separation":
-            order = resampled_separation(activations, labels, weights, n_languages)
-            shuffled_order = relabelled_separation(activations, shuffles, n_languages)
-        best_of_half.add(ap, where.start, order)
-        best_of_shuffle.add(drawn, where.start, shuffled_order)
-    columns = best_of_half.columns
-    return columns.reshape(2, len(halves), *columns.shape[1:]), best_of_shuffle.columns
+    separated = selection.ties == "separation"
+    best = TopColumns((len(weights), n_languages), k, cells)
+    relabelled = None
+    if labellings is not None:
+        relabelled = TopColumns((len(labellings), n_languages), k, cells)
+    # The AP of all draws is in memory at once: of fewer columns where there are many.
+    n_draws = max(len(weights), 0 if labellings is None else len(labellings))
+    width = max(NEURONS_AT_A_TIME, _AP_BYTES // (8 * n_languages * n_draws))
+    for where, block in condition.blocks():
+        for start in range(0, block.shape[1], width):
+            activations = np.ascontiguousarray(block[:, start : start + width])
+            first = where.start + start
+            order = None if lots is None else lots[:, first : first + activations.shape[1]]
+            ap = resampled_average_precision(activations, labels, weights, n_languages)
+            if separated:
+                order = resampled_separation(activations, labels, weights, n_languages)
+            best.add(ap, first, order)
+            if relabelled is not None:
+                ap = relabelled_average_precision(activations, labellings, n_languages)
+                if separated:
+                    order = relabelled_separation(activations, labellings, n_languages)
+                relabelled.add(ap, first, order)
+    return best.columns, None if relabelled is None else relabelled.columns
 
 
 def stability(speech: np.ndarray, text: np.ndarray, n_neurons: int) -> dict[str, np.ndarray]:
@@ -246,17 +296,20 @@ def stability(speech: np.ndarray, text: np.ndarray, n_neurons: int) -> dict[str,
     dict
         Of (n_splits, n_languages) arrays: ``speech`` and ``text``, between the halves of one modality;
         ``speech_text``, between a half of speech and the other half of text, mean of both ways;
-        ``corrected``, the last over the geometric mean of the first two (NaN where one of these is 0).
-        With ``_chance``, what sets drawn at random would give: k / n_neurons for the first three.
+        ``corrected``, what the last is beyond chance over the geometric mean of what the first two are:
+        NaN where the halves of a modality agree no better than chance.
+        With ``_chance``, what sets drawn at random would give: k / n_neurons, and 0 for ``corrected``.
     """
-    chance = np.full(speech.shape[1:-1], speech.shape[-1] / n_neurons)
+    chance = speech.shape[-1] / n_neurons
     within = [_shared_of_each(one[0], one[1]) for one in (speech, text)]
     across = (_shared_of_each(speech[0], text[1]) + _shared_of_each(speech[1], text[0])) / 2
-    ceiling = np.sqrt(within[0] * within[1])
-    ceiling[ceiling == 0] = np.nan
-    shares = dict(zip(MEASURES, (*within, across, across / ceiling), strict=True))
-    by_chance = (chance, chance, chance, chance / ceiling)
-    return shares | {f"{name}_chance": one for name, one in zip(shares, by_chance, strict=True)}
+    beyond = [np.where(share > chance, share - chance, np.nan) for share in within]
+    corrected = (across - chance) / np.sqrt(beyond[0] * beyond[1])
+    shares = dict(zip(MEASURES, (*within, across, corrected), strict=True))
+    by_chance = dict.fromkeys(MEASURES, chance) | {"corrected": 0.0}
+    return shares | {
+        f"{name}_chance": np.full(across.shape, one) for name, one in by_chance.items()
+    }
 
 
 def _shared_of_each(one: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -275,28 +328,34 @@ def _stability_table(
     k: int,
     n_splits: int,
 ) -> pd.DataFrame:
-    """A row a measure and language, and their mean: the mean over splits, and their range."""
+    """A row a measure and language, and their mean: the mean over splits, and their range.
+
+    ``n_without`` counts the splits without a value, of ``mean`` those of all languages together; they take
+    no part in the mean and the range.
+    """
     groups = [([place], code) for place, code in enumerate(languages)]
     groups.append((list(range(len(languages))), MEAN))
     rows = []
     for measure in MEASURES:
         for places, language in groups:
             share, chance = (
-                _mean(shares[name][:, places], axis=1) for name in (measure, f"{measure}_chance")
+                mean_of_known(shares[name][:, places], axis=1)
+                for name in (measure, f"{measure}_chance")
             )
             rows.append(
                 {
                     "step": step, "k": k, "measure": measure, "language": language,
-                    "share": _mean(share),
+                    "share": mean_of_known(share),
                     "share_low": np.fmin.reduce(share), "share_high": np.fmax.reduce(share),
-                    "chance": _mean(chance), "n_splits": n_splits,
+                    "chance": mean_of_known(chance), "n_splits": n_splits,
+                    "n_without": np.isnan(shares[measure][:, places]).sum(),
                     "n_speech": counts[0][places].sum(), "n_text": counts[1][places].sum(),
                 }
             )  # fmt: skip
     return pd.DataFrame(rows)
 
 
-def _mean(values: np.ndarray, axis: int | None = None) -> np.ndarray:
+def mean_of_known(values: np.ndarray, axis: int | None = None) -> np.ndarray:
     """The mean of what is finite; NaN without any."""
     known = np.isfinite(values)
     with np.errstate(invalid="ignore"):
@@ -346,7 +405,7 @@ def null_summary(observed: float, drawn: np.ndarray) -> dict[str, float]:
     low, high = percentile_interval(drawn)
     return {
         "diagonal_ratio": observed,
-        "null_ratio": float(_mean(drawn)),
+        "null_ratio": float(mean_of_known(drawn)),
         "null_ratio_low": low,
         "null_ratio_high": high,
         "p": float((1 + reached) / (1 + len(drawn))) if np.isfinite(observed) else np.nan,

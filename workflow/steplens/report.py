@@ -33,6 +33,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 # Which rule makes a table: the error about a missing one names it.
 RULES = {
+    "comparison/learning_curve.csv": "gather_comparison",
     "comparison/location.csv": "locate",
     "comparison/null_ratio.csv": "gather_comparison",
     "comparison/overlap_summary.csv": "gather_comparison",
@@ -52,7 +53,7 @@ RULES = {
     "tables/table4.csv": "tables",
     "tables/table5.csv": "table5",
 }
-FIGURES = (*range(2, 10), 11)
+FIGURES = (*range(2, 10), 11, 20)
 FIGURE_RULE = "figure"
 # Only where the run has a second source of speech.
 SOURCES_FIGURE = 10
@@ -98,7 +99,7 @@ def write_report(
     Parameters
     ----------
     run_folder : path
-        ``results/<run>``: its tables and its ``figures/figure2.svg`` to ``figure11.svg`` are read.
+        ``results/<run>``: its tables and its ``figures/figure2.svg`` and the others are read.
     output : path
         The HTML file.
     settings : dict
@@ -145,8 +146,10 @@ def write_report(
         ],
         stability=report_findings.stability(tables["stability"]),
         null=report_findings.null(tables["null_ratio"]),
+        learning=report_findings.learning_curve(tables["learning_curve"]),
         stability_table=form.grouped(_stability(tables["stability"]), ["step"], _by_language),
         null_table=form.table(_null(tables["null_ratio"])),
+        learning_table=form.grouped(_learning(tables["learning_curve"]), ["step"], _by_sentences),
         steering=[
             *report_findings.steering(tables["effects"]),
             *report_findings.collapse(tables["quality"]),
@@ -311,7 +314,7 @@ _HALVES = {
     "speech": "speech, two halves",
     "text": "text, two halves",
     "speech_text": "a half of speech, a half of text",
-    "corrected": "the same, corrected for unreliability",
+    "corrected": "the same, corrected for chance and noise",
 }
 _SHUFFLED = {"together": "speech and text together", "apart": "speech and text apart"}
 
@@ -332,6 +335,16 @@ def _null(table: pd.DataFrame) -> pd.DataFrame:
         "null_ratio_high",
     ]
     return table.assign(shuffled=table["null"].map(_SHUFFLED))[[*shown, "p", "n_shuffles"]]
+
+
+def _learning(table: pd.DataFrame) -> pd.DataFrame:
+    """The learning curve with its measures in words."""
+    words = {"diagonal_ratio": "diagonal ratio"} | _HALVES
+    return table.assign(measure=table["measure"].map(words)).drop(columns=["k", "fraction"])
+
+
+def _by_sentences(part: pd.DataFrame) -> str:
+    return "learning curve, by number of sentences"
 
 
 def _by_language(part: pd.DataFrame) -> str:

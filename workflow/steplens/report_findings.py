@@ -1,5 +1,6 @@
 """What a run found, in sentences; every number is read from its tables."""
 
+import numpy as np
 import pandas as pd
 
 from .control import ALL_PAIRS
@@ -97,10 +98,26 @@ def stability(table: pd.DataFrame) -> list[str]:
             f"{percent(row['speech']['share'])} of a language's top-{row['speech']['k']:,} in speech and "
             f"on {percent(row['text']['share'])} in text (chance {percent(row['speech']['chance'])}). "
             f"A half of speech agrees with a half of text on {percent(row['speech_text']['share'])}; "
-            "corrected for how far halves agree with themselves, speech and text share "
-            f"{percent(means.loc[(step, 'corrected')]['share'])}."
+            + _corrected(means.loc[(step, "corrected")], table["language"].nunique() - 1)
         )
     return sentences
+
+
+def _corrected(row: pd.Series, n_languages: int) -> str:
+    """What speech and text share once chance and unreliability are taken out, and where that is unknown."""
+    n_pairs, n_without = row["n_splits"] * n_languages, row["n_without"]
+    none = "a half of speech or of text agrees with the other half no better than chance"
+    if n_without == n_pairs:
+        return f"what they share beyond chance and noise has no value: everywhere {none}."
+    without = (
+        f" (without {n_without:,} of {n_pairs:,} halvings of a language, where {none})"
+        if n_without
+        else ""
+    )
+    return (
+        "corrected for chance and for how far halves agree with themselves, speech and text share "
+        f"{percent(row['share'])}{without}."
+    )
 
 
 def null(table: pd.DataFrame) -> list[str]:
@@ -124,6 +141,84 @@ def null(table: pd.DataFrame) -> list[str]:
             "raise comparison.shuffles for a test."
         )
     return sentences
+
+
+def learning_curve(table: pd.DataFrame) -> list[str]:
+    """Whether the steps stand in one order at every number of sentences, and whether ratios still move.
+
+    From ``comparison/learning_curve.csv``.
+    """
+    ratios = table[table["measure"] == "diagonal_ratio"]
+    by_size = ratios.pivot(index="fraction", columns="step", values="value").sort_index()
+    sizes = ratios.groupby("fraction")["n_sentences"].first()
+    sentences = []
+    if by_size.shape[1] > 1:
+        sentences.append(_order(by_size, sizes))
+    if len(by_size) > 1:
+        moved = by_size.iloc[-1] - by_size.iloc[-2]
+        sentences.append(
+            f"From {sizes.iloc[-2]:,} to {sizes.iloc[-1]:,} sentences the ratio changes by "
+            + _listed([f"{points(one)} points at {step_name(step)}" for step, one in moved.items()])
+            + f": every ratio here is the ratio at {sizes.iloc[-1]:,} sentences, not that of ever more."
+        )
+    few = ratios[ratios["n_left_out"] > 0].sort_values(["fraction", "step"])
+    if len(few):
+        parts = [
+            f"{row.n_left_out:,} of {how_many(row.n_subsets, 'subset')} of {row.n_sentences:,} at "
+            f"{step_name(row.step)}"
+            for row in few.itertuples()
+        ]
+        sentences.append(
+            f"Left out, since a language has fewer than two valid utterances there: {_listed(parts)}."
+        )
+    return sentences
+
+
+_MOST_IN_ORDER = 6  # steps, whose order is written out
+
+
+def _order(by_size: pd.DataFrame, sizes: pd.Series) -> str:
+    """In which order the steps stand at each number of sentences: (fraction, step) ratios."""
+    orders = {
+        fraction: tuple(row.dropna().sort_values(ascending=False, kind="stable").index)
+        for fraction, row in by_size.iterrows()
+    }
+    whole = by_size.index[-1]
+    same = [fraction for fraction in orders if orders[fraction] == orders[whole]]
+    written = len(orders[whole]) <= _MOST_IN_ORDER
+    order = f" ({_ordered(orders[whole])})" if written else ""
+    at = _listed([f"{sizes[fraction]:,}" for fraction in same])
+    if len(same) == len(orders):
+        return f"The order of the steps by diagonal ratio{order} is the same at {at} sentences."
+    others = [fraction for fraction in orders if fraction not in same]
+    how = [
+        f"{_ordered(orders[fraction])} at {sizes[fraction]:,}"
+        if written
+        else f"{_inversions(by_size.loc[fraction], by_size.loc[whole])} at {sizes[fraction]:,}"
+        for fraction in others
+    ]
+    return (
+        f"The order of the steps by diagonal ratio changes with the number of sentences: "
+        f"{_ordered(orders[whole]) if written else 'one order'} at {at}, {_listed(how)}."
+    )
+
+
+def _ordered(steps: tuple[int, ...]) -> str:
+    """``1 > 11 > 6``; steps without a ratio are not in it."""
+    return " > ".join(map(str, steps)) or "no step has a ratio"
+
+
+def _inversions(one: pd.Series, other: pd.Series) -> str:
+    """How many pairs of steps stand the other way round."""
+    signs = [np.sign(np.subtract.outer(row.to_numpy(), row.to_numpy())) for row in (one, other)]
+    pairs = np.triu(np.isfinite(signs[0]) & np.isfinite(signs[1]), 1)
+    turned = (signs[0] != signs[1]) & pairs
+    return f"{turned.sum():,} of {how_many(int(pairs.sum()), 'pair')} of steps the other way round"
+
+
+def _listed(parts: list[str]) -> str:
+    """``a, b and c``."""
+    return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
 
 
 def _drawn(row) -> str:

@@ -48,6 +48,9 @@ _LABELS = CONTROLS | {
     "n_splits": "splits",
     "decided_by_tie": "neurons that a tie decided",
     "tied": "neurons tied there",
+    "n_without": "without a value",
+    "n_sentences": "sentences",
+    "n_subsets": "subsets",
     "by_seed": "by seed of random neurons (points)",
 }
 _SENTENCES = ("reference", "unsteered", "steered_asr", "steered_tr", "recognised")

@@ -94,7 +94,8 @@ def compare_sources(
         draws = np.reshape(draws, (-1, len(measured)))  # there may be none
         row = {"module": module, "task": task, "step": step, "one": one, "other": other, "k": k}
         for (name, value), drawn in zip(measured.items(), draws.T, strict=True):
-            low, high = centred_interval(drawn, value)
+            within = (-1, 1) if name == "rho" else (0, 1)
+            low, high = centred_interval(drawn, value, within=within)
             row |= {name: value, f"{name}_low": low, f"{name}_high": high}
         row |= {"chance": 1 / len(languages), "p": permutation_p(matrix, seed)}
         summary.append(row | most_tied(pair, k))

@@ -145,6 +145,13 @@ def light_grid(axes: Axes, axis: str = "y") -> None:
     axes.set_axisbelow(True)
 
 
+def step_colours(n_steps: int) -> list:
+    """A colour a step: told apart while they last, else from dark, early, to light, late."""
+    if n_steps <= len(LINES):
+        return list(LINES)
+    return list(matplotlib.colormaps[SEQUENCE](np.linspace(0, 0.85, n_steps)))
+
+
 def legend_entries(panels: Iterable[Axes]) -> tuple[list, list[str]]:
     """Handles and labels of all panels, each label once: what ``figure.legend`` takes."""
     found: dict = {}

@@ -161,6 +161,39 @@ def test_only_the_listed_submodules_are_left_out(checkpoint):
             assert name in hooked or name.rpartition(".")[2] in left_out, name
 
 
+@pytest.mark.parametrize("remainder", range(8))
+def test_the_half_frame_of_the_extractor_is_padding_that_only_an_adapter_unaware_of_it_reads(
+    source, reference, remainder
+):
+    """Of an odd number of frames transformers' extractor keeps the last one, filled up with zeros and masked.
+
+    Masked it changes nothing; transformers' own adapter reads it where the other frames reach less than half
+    a stride into a window.
+    """
+    from transformers import SeamlessM4TFeatureExtractor
+
+    model = reference["speech"]
+    stride = model.config.adaptor_stride
+    n_whole = 9 * stride + remainder % stride
+    wave = np.random.default_rng(remainder).normal(0, 0.1, 400 + 160 * 2 * n_whole)
+    theirs = SeamlessM4TFeatureExtractor()(
+        wave.astype(np.float32), sampling_rate=16_000, return_tensors="pt"
+    )
+    values, mask = theirs["input_features"], theirs["attention_mask"]
+    assert mask.tolist() == [[1] * n_whole + [0]]
+    assert (values[0, -1, 80:] == 0).all()
+    assert (values[0, -1, :80] != 0).any()
+    encoder = load_speech_encoder(source)
+    whole = values[:, :n_whole], mask[:, :n_whole]
+    with torch.no_grad():
+        ours = encoder(whole[0], attention_mask=whole[1]).last_hidden_state[0]
+        masked = encoder(values, attention_mask=mask).last_hidden_state[0, : len(ours)]
+        plain = model.speech_encoder(values, attention_mask=mask).last_hidden_state[0, : len(ours)]
+    assert relative_difference(masked, ours) < 1e-5
+    read = n_whole % stride < stride // 2
+    assert (relative_difference(plain, ours) > 1e-3) == read
+
+
 @pytest.mark.parametrize("module", ["speech_encoder", "text_encoder"])
 def test_an_utterance_is_the_same_alone_and_in_any_batch(source, features, module):
     """Activations and final states do not depend on padding (<= 1e-5 relative in float32)."""

@@ -162,6 +162,28 @@ def test_stores_of_another_format_are_refused_before_the_first_job(tmp_path):
     assert command == f"rm -r {tmp_path}/fra.zarr {tmp_path}/jpn.zarr"
 
 
+def test_snakemake_refuses_a_run_over_stores_of_another_format(tmp_path):
+    """Before its first job, by the path of the store, where file times alone would take it as it is."""
+    for name in ("config", "resources"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    results = tmp_path / "results" / "demo"
+    (results / "corpus").mkdir(parents=True)
+    (results / "corpus" / "deu.parquet").touch()
+    path = write_store(results / "encoder" / "text" / "deu.zarr", np.ones((3, len(NEURONS))))
+    root = json.loads((path / "zarr.json").read_text())
+    root["attributes"]["format_version"] = 2
+    (path / "zarr.json").write_text(json.dumps(root))
+    table = "results/demo/decoding/tr/deu.parquet"
+    result = snakemake(tmp_path, table, "--rerun-triggers", "mtime")
+    text = result.stdout + result.stderr
+    assert result.returncode != 0
+    assert "Traceback" not in text
+    assert "results/demo/encoder/text/deu.zarr: format_version: expected 3, got 2" in text
+    assert "rm -r results/demo/encoder/text/deu.zarr" in text
+    assert not (results / "logs").exists()
+    assert not (tmp_path / table).exists()
+
+
 def test_snakemake_says_it_in_one_line_and_runs_nothing(tmp_path):
     """Before any job, with nothing left behind: here of a corpus that a job would refuse later."""
     lines = [line(n) for n in range(1, 9)]

@@ -300,8 +300,27 @@ def test_figures_and_section_take_these_tables(run, tmp_path):
     assert [len(one) for one in labels] == [5, 5, 7, 7]  # encoder without the modality's
     study = section("causal")
     tables = {name: pd.read_csv(path) for name, path in outputs.items()}
+    tied = [("decoder", "asr", 6, "language", "column", "deu", 20, 1.0, 20, 31),
+            ("decoder", "asr", 6, "language", "column", "deu", 40, 0.9, 0, 0)]  # fmt: skip
+    columns = [
+        "module",
+        "task",
+        "step",
+        "neurons",
+        "ties",
+        "language",
+        "k",
+        "ap_at_k",
+        "decided_by_tie",
+        "tied",
+    ]
+    tables["ties"] = pd.DataFrame(tied, columns=columns)
     content = study.content(tables, Formatter())
     assert all("nan" not in one for one in content["findings"])
+    assert content["findings"][-1] == (
+        "Ties of AP decided neurons of 1 of 2 sets (top 20 or 40), at most 20 of one, among 31 of equal AP "
+        "(deu, asr, t\u00a0=\u00a06); the first by layer and submodule were taken."
+    )
     rows = tables["by_language"]
     rows = rows[(rows["neurons"] == "language") & (rows["k"] == rows["k"].max())]
     rows = rows[

@@ -7,9 +7,9 @@ from made_stores import NEURONS
 
 from steplens.atomic import write_parquet
 from steplens.rankings import Ranking, write_ranking
-from steplens.settings import Selection
+from steplens.settings import Selection, tie_rules
+from steplens.studies.causal_ties import causal_ties
 from steplens.tie_counts import control_ties
-from steplens.tie_rules import SEEDS, rules
 from steplens.tie_sensitivity import tie_sensitivity
 
 LANGUAGES = ["deu", "jpn"]
@@ -37,18 +37,18 @@ def outputs(path, task, texts):
     rows = [
         {"ties": one.ties, "ties_seed": one.seed, "task": task, "step": 1, "source": "deu",
          "target": "jpn", "utterance": 4, "text": texts(one)}
-        for one in rules(Selection())
+        for one in tie_rules(Selection())
     ]  # fmt: skip
     write_parquet(pd.DataFrame(rows), path)
     return path
 
 
 def test_every_rule_is_tried_once_and_the_run_s_own_is_among_them():
-    assert len(rules(Selection())) == 2 + len(SEEDS)
+    assert len(tie_rules(Selection())) == 2 + 5
     own = Selection("random", "submodule", seed=77)
-    found = rules(own)
+    found = tie_rules(own)
     assert found[0] == own
-    assert len(found) == 3 + len(SEEDS)
+    assert len(found) == 3 + 5
     assert {one.scope for one in found} == {"submodule"}
 
 
@@ -87,3 +87,36 @@ def test_ties_of_control_neurons_are_counted_at_both_ends(tmp_path):
             [K, 0.9, 20, 100]
         )
         assert table.loc[(language, "bottom"), "decided_by_tie"] == 0
+
+
+def test_ties_of_the_causal_study_are_counted_for_every_set(tmp_path):
+    """Language sets of encoder and decoder, and the modality's, which is the row of all languages."""
+    generator = np.random.default_rng(8)
+    paths, made = {}, {}
+    for name, rows, condition in (
+        ("encoder", LANGUAGES, {"module": "text_encoder"}),
+        ("language", LANGUAGES, {"module": "decoder", "task": "tr", "step": 6}),
+        ("modality", ["all", *LANGUAGES],
+         {"module": "decoder", "task": "tr", "step": 6, "label": "text"}),
+    ):  # fmt: skip
+        ap = generator.integers(0, 9, (len(rows), len(NEURONS))) / 9
+        counts = np.full(len(rows), 9)
+        made[name] = Ranking(rows, ap, ap.astype("f4"), counts, NEURONS, {}, {}, None, condition)
+        paths[name] = tmp_path / f"{name}.zarr"
+        write_ranking(paths[name], made[name], condition)
+    causal_ties(
+        {"text_encoder": paths["encoder"]}, {"tr": (paths["language"], paths["modality"])}, 6,
+        [10, 300], tmp_path / "ties.csv", Selection("column"),
+    )  # fmt: skip
+    table = pd.read_csv(tmp_path / "ties.csv")
+    assert (table["ties"] == "column").all()
+    assert len(table) == 2 * (2 + 2 + 1)
+    of = {("text", "language"): "encoder", ("tr", "language"): "language"}
+    for row in table.itertuples():
+        ranking = made[of.get((row.task, row.neurons), "modality")]
+        ap = np.sort(ranking.ap[ranking.row(row.language)])[::-1]
+        last = ap[row.k - 1]
+        assert row.ap_at_k == pytest.approx(last)
+        assert row.tied == (ap == last).sum()
+        assert row.decided_by_tie == row.k - (ap > last).sum()
+        assert row.step == (0 if row.module == "text_encoder" else 6)

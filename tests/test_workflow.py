@@ -14,8 +14,8 @@ from steplens import planning_studies
 ALL_RULES = {
     "corpus", "speech_espeak", "speech_quality", "encode_speech", "encode_text", "decode",
     "capture", "rank_encoder", "rank_decoder", "compare_step", "reliability", "learning_curve",
-    "gather_comparison", "locate", "count_valid", "count_ties", "steer", "summarize_steering", "tables",
-    "table5", "recognition", "figure", "report", "rank_modality", *planning_studies.RULES,
+    "gather_comparison", "locate", "count_valid", "count_ties", "steer", "summarize_steering",
+    "tables", "table5", "recognition", "figure", "report", "rank_modality", *planning_studies.RULES,
 }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ CAUSAL_TASKS = {
     "decoder": list(TASKS),
 }
 CAUSAL_TABLES = ("effects", "by_language")
+CAUSAL_TIES = study_table("causal", "ties")
 
 
 rule causal_medians:
@@ -160,6 +161,7 @@ use rule causal_speech_encoder as causal_text_encoder with:
         benchmark_of("causal/text_encoder/{lang}")
     params:
         **told_apart(
+            selection=SELECTION,
             ks=CONFIG.causal.ks,
             n_utterances=CONFIG.causal.n_utterances,
             n_random=CONFIG.causal.n_random,
@@ -224,7 +226,36 @@ rule summarize_causal:
         "../scripts/causal_summarize.py"
 
 
-STUDIES["causal"] = [study_table("causal", name) for name in CAUSAL_TABLES]
+rule causal_ties:
+    """How many of the neurons that are fixed a tie decided."""
+    message:
+        "causal: counting ties among the neurons"
+    input:
+        encoders=[encoder_ranking(f"{modality}_encoder") for modality in ("speech", "text")],
+        by_language=[decoder_ranking(task, CAUSAL_STEP) for task in TASKS],
+        by_modality=[modality_ranking(task, CAUSAL_STEP) for task in TASKS],
+    output:
+        CAUSAL_TIES,
+    log:
+        log_of("causal/ties"),
+    benchmark:
+        benchmark_of("causal/ties")
+    conda:
+        ENVS / "analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        **told_apart(selection=SELECTION, ks=CONFIG.causal.ks, step=CAUSAL_STEP),
+        encoders=["speech_encoder", "text_encoder"],
+        tasks=list(TASKS),
+        code=code_digest("studies.causal_ties", script="causal_ties"),
+    script:
+        "../scripts/causal_ties.py"
+
+
+STUDIES["causal"] = [*(study_table("causal", name) for name in CAUSAL_TABLES), CAUSAL_TIES]
 FIGURES |= {
     18: Drawing(
         "figures.causal:figure18",

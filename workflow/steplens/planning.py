@@ -16,6 +16,7 @@ from . import planning_studies
 from .checkpoint_tensors import tensor_shapes
 from .config import Config
 from .families import config_value
+from .settings import Selection, tie_rules
 from .sites import n_layers, places, site_widths
 from .tasks import MODALITY_OF, STEERED_TASKS, TASKS
 
@@ -33,7 +34,7 @@ STAGES = {
         "compare_step", "reliability", "learning_curve", "compare_sources", "compare_sources_encoder",
         "gather_comparison", "gather_sources", "locate", "count_valid",
     ),
-    "steer": ("steer", "summarize_steering"),
+    "steer": ("steer", "summarize_steering", "count_ties", "steer_ties", "tie_sensitivity"),
     "neighbouring studies": planning_studies.RULES,
     "tables, figures": (),
 }  # fmt: skip
@@ -336,10 +337,10 @@ _SMALLER_FRACTIONS = 3  # of the sentences, in the learning curve (learning_curv
 _COMPARISONS = (
     "compare_step", "reliability", "learning_curve", "compare_sources", "compare_sources_encoder",
 )  # fmt: skip
-_RATE_OF = dict.fromkeys(("rank_encoder", "rank_decoder"), "rank")
+_RATE_OF = dict.fromkeys(("rank_encoder", "rank_decoder"), "rank") | {"steer_ties": "steer"}
 _RATE_OF |= dict.fromkeys(_COMPARISONS, "compare") | planning_studies.RATE_OF
 GPU_RULES = (
-    "speech_xtts", "encode_speech", "encode_text", "decode", "capture", "steer",
+    "speech_xtts", "encode_speech", "encode_text", "decode", "capture", "steer", "steer_ties",
     *planning_studies.GPU_RULES,
 )  # fmt: skip
 _PASSES_OVER_TOKENS = 1.1  # rows leave a decode batch a few steps after their last token; assumed
@@ -392,11 +393,18 @@ def work_units(
         encoders = sum(model.n_neurons(f"{modality}_encoder") for modality in part.modalities)
         units[f"{part.prefix}rank_encoder"] = examples * encoders
         units[f"{part.prefix}rank_decoder"] = n_tasks * n_steps * examples * ranked
-    for source in config.steering_targets:
+    # At most: where rules choose the same neurons, or those that were steered, nothing is generated.
+    other_rules = len(tie_rules(Selection(config.ranking.ties, config.ranking.scope))) - 1
+    for source, targets in config.steering_targets.items():
         one = sentences[source]
-        outputs = min(one.n, config.steering.n_utterances) * interventions(config, source)
-        steered = job_units(config, "steer", outputs, one)
-        units["steer"] += len(STEERED_TASKS) * n_steps * steered
+        n_steered = min(one.n, config.steering.n_utterances)
+        conditions = {
+            "steer": interventions(config, source),
+            "steer_ties": len(targets) * other_rules,
+        }
+        for rule, n in conditions.items():
+            generated = job_units(config, "steer", n_steered * n, one)
+            units[rule] += len(STEERED_TASKS) * n_steps * generated
     # Both sides of every pair are ranked in every resample; of three sources there are three pairs.
     resampled = 2 * config.comparison.resamples * examples
     units["compare_step"] = n_steps * resampled * ranked

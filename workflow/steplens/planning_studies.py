@@ -22,7 +22,7 @@ RULES = (
     "measure_inequality", "measure_inequality_encoder", "summarize_inequality",
     "similarity_encoders", "similarity_decoder", "similarity_tables",
     "causal_medians", "causal_decoder", "causal_speech_encoder", "causal_text_encoder",
-    "summarize_causal",
+    "causal_ties", "summarize_causal",
 )  # fmt: skip
 # Whose rate counts for a rule; rank_modality counts to the stage rank. Of an encoder's interventions the
 # second pass through it is not counted.

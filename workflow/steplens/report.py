@@ -27,6 +27,7 @@ from .report_format import (
 )
 from .sections import section
 from .settings import DEFAULT_SELECTION
+from .tasks import STEERED_TASKS
 from .writing import Tokens
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -234,10 +235,10 @@ def _languages(counts: pd.DataFrame, form: Formatter) -> dict[str, str]:
 
 
 def _ties_of(location: pd.DataFrame, ties: str, *modules: str) -> list[str]:
-    """What ties decided of the top-k sets of some modules: one sentence, from ``location.csv``."""
-    sets = location[location["module"].isin(modules)].groupby(
-        ["module", "task", "step", "language"], sort=False
-    )
+    """What ties decided of representation neurons in some modules: one sentence, from ``location.csv``."""
+    # The decoder's asr and tr, which the table has too, are in no figure of the comparison.
+    shown = location["module"].isin(modules) & ~location["task"].isin(STEERED_TASKS)
+    sets = location[shown].groupby(["module", "task", "step", "language"], sort=False)
     if not len(sets):
         return []
     counts = sets[["decided_by_tie", "tied"]].first().reset_index()

@@ -17,6 +17,12 @@ from .report_format import (
 )
 
 ALPHA = 0.05
+# How ``ranking.ties`` reads.
+TIE_RULES = {
+    "separation": "those with the largest standardised difference of means were taken",
+    "column": "the first by layer and submodule were taken",
+    "random": "lots were drawn among them",
+}
 _MOST_DIRECTIONS = 6  # of steering, that are spoken of one by one
 
 
@@ -71,13 +77,6 @@ def ties(rows: pd.DataFrame, what: str, by: str) -> str:
         f"{worst['decided_by_tie']:,} of one, among {worst['tied']:,} of equal AP "
         f"({', '.join(where)}); {TIE_RULES[by]}."
     )
-
-
-TIE_RULES = {
-    "separation": "those with the largest standardised difference of means were taken",
-    "column": "the first by layer and submodule were taken",
-    "random": "lots were drawn among them",
-}
 
 
 def control_ties(table: pd.DataFrame, by: str) -> list[str]:

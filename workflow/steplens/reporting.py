@@ -13,18 +13,12 @@ from . import __version__
 from .atomic import read_parquet
 from .fixed_length import cut_and_padded
 from .report import write_report
+from .report_findings import TIE_RULES
 from .store import open_store
 
 _SHOWN = (
     "snakemake", "zarr", "xarray", "numpy", "numba", "scipy", "pandas", "matplotlib",
 )  # fmt: skip
-
-# How ``ranking.ties`` reads.
-ORDERED_BY = {
-    "separation": "standardised difference of means, then by layer and submodule",
-    "column": "layer and submodule",
-    "random": "lot",
-}
 
 
 def report(run_folder: Path, output: Path, settings: dict[str, Any], speech: list[Path]) -> None:
@@ -58,7 +52,7 @@ def report(run_folder: Path, output: Path, settings: dict[str, Any], speech: lis
         ),
         "Decoding steps": settings["steps"],
         "Compared neurons": f"top {settings['comparison']['k']} by average precision",
-        "Equal average precision": f"ordered by {ORDERED_BY[settings['ranking']['ties']]}",
+        "Equal average precision": TIE_RULES[settings["ranking"]["ties"]],
         "Steered neurons": f"top {settings['steering']['k']} and bottom {settings['steering']['k']}",
         "Steered pairs": [
             f"{source} → {target}" for source, target in settings["steering"]["pairs"]

@@ -4,8 +4,6 @@ It orders neurons of equal AP. Average precision sees ranks alone: of two neuron
 utterances of a language above all others, one may do so by a hair and the other by ten deviations.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 from numba import njit, prange
 
@@ -80,7 +78,7 @@ def resampled_separation(
     by_example = np.ascontiguousarray(weights.T, dtype=np.float64)
     sizes = np.zeros((n_classes, len(weights)))
     np.add.at(sizes, labels, by_example)
-    return _separation(_weighted, activations, labels, by_example, sizes.T)
+    return _separation(activations, labels[:, None], by_example, sizes.T)
 
 
 def relabelled_separation(
@@ -101,17 +99,13 @@ def relabelled_separation(
     for one in labels:
         activations, _, n_classes = checked(activations, one, n_classes)
     sizes = np.array([np.bincount(one, minlength=n_classes) for one in labels], dtype=np.float64)
-    return _separation(_relabelled, activations, labels.T, None, sizes)
+    return _separation(activations, labels.T, np.empty((0, 0)), sizes)
 
 
 def _separation(
-    kernel: Callable,
-    activations: np.ndarray,
-    labels: np.ndarray,
-    weights: np.ndarray | None,
-    sizes: np.ndarray,
+    activations: np.ndarray, labels: np.ndarray, weights: np.ndarray, sizes: np.ndarray
 ) -> np.ndarray:
-    """Separation in every draw from what ``kernel`` sums; ``sizes`` (n_draws, n_classes) of the classes."""
+    """Separation in every draw; labels and weights as in ``_sum_moments``, sizes (n_draws, n_classes)."""
     n_neurons = activations.shape[1]
     labels = np.ascontiguousarray(labels, dtype=np.uint16)
     found = np.empty((*sizes.shape, n_neurons))
@@ -123,7 +117,7 @@ def _separation(
             require_finite(activations)
         values = np.ascontiguousarray((part - middle).T)
         moments = np.empty((2, *sizes.shape, len(values)))
-        kernel(values, labels, weights, moments)
+        _sum_moments(values, labels, weights, moments)
         found[:, :, columns] = _standardised(moments, sizes)
     return np.round(found, DECIMALS)
 
@@ -146,8 +140,12 @@ def _standardised(moments: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 
 
 @njit(cache=True, parallel=True, nogil=True)
-def _weighted(values, labels, weights, moments):
-    """Sums and sums of squares of every class, all weightings side by side: (n_examples, n_draws)."""
+def _sum_moments(values, labels, weights, moments):
+    """Sums and sums of squares of every class, all draws side by side.
+
+    ``weights`` is (n_examples, n_draws) with ``labels`` (n_examples, 1); or it is empty, every example
+    counts once, and ``labels`` is (n_examples, n_draws).
+    """
     n_neurons, n_examples = values.shape
     n_draws, n_classes = moments.shape[1:3]
     for block in prange(-(-n_neurons // NEURONS_AT_A_TIME)):
@@ -160,37 +158,16 @@ def _weighted(values, labels, weights, moments):
             for i in range(n_examples):
                 value = values[neuron, i]
                 square = value * value
-                own_first, own_second = first[labels[i]], second[labels[i]]
-                own_weights = weights[i]
-                for draw in range(n_draws):
-                    own_first[draw] += own_weights[draw] * value
-                    own_second[draw] += own_weights[draw] * square
+                if weights.size:
+                    own_first, own_second = first[labels[i, 0]], second[labels[i, 0]]
+                    for draw in range(n_draws):
+                        own_first[draw] += weights[i, draw] * value
+                        own_second[draw] += weights[i, draw] * square
+                else:
+                    for draw in range(n_draws):
+                        first[labels[i, draw], draw] += value
+                        second[labels[i, draw], draw] += square
             for c in range(n_classes):
                 for draw in range(n_draws):
                     moments[0, draw, c, neuron] = first[c, draw]
                     moments[1, draw, c, neuron] = second[c, draw]
-
-
-@njit(cache=True, parallel=True, nogil=True)
-def _relabelled(values, labels, _weights, moments):
-    """The same under many labellings, (n_examples, n_draws), each example counted once."""
-    n_neurons, n_examples = values.shape
-    n_draws, n_classes = moments.shape[1:3]
-    for block in prange(-(-n_neurons // NEURONS_AT_A_TIME)):
-        first = np.empty((n_draws, n_classes))
-        second = np.empty((n_draws, n_classes))
-        stop = min((block + 1) * NEURONS_AT_A_TIME, n_neurons)
-        for neuron in range(block * NEURONS_AT_A_TIME, stop):
-            first[:] = 0.0
-            second[:] = 0.0
-            for i in range(n_examples):
-                value = values[neuron, i]
-                square = value * value
-                own_labels = labels[i]
-                for draw in range(n_draws):
-                    first[draw, own_labels[draw]] += value
-                    second[draw, own_labels[draw]] += square
-            for draw in range(n_draws):
-                for c in range(n_classes):
-                    moments[0, draw, c, neuron] = first[draw, c]
-                    moments[1, draw, c, neuron] = second[draw, c]

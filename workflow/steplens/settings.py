@@ -27,3 +27,15 @@ class Selection:
 
 
 DEFAULT_SELECTION = Selection()
+_LOT_SEEDS = (1, 2, 3, 4, 5)
+
+
+def tie_rules(own: Selection) -> list[Selection]:
+    """The run's own selection first, then within its scope: by separation, by column, and five lots."""
+    found = [
+        own,
+        Selection("separation", own.scope),
+        Selection("column", own.scope),
+        *(Selection("random", own.scope, seed) for seed in _LOT_SEEDS),
+    ]
+    return list(dict.fromkeys(found))

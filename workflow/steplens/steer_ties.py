@@ -12,11 +12,10 @@ from .fixed_generation import generate_fixed, missing_jobs
 from .intervention import control_columns, replacement
 from .model_source import ModelSource
 from .rankings import open_ranking
-from .settings import Selection
+from .settings import Selection, tie_rules
 from .steered_outputs import COLUMNS, SteeredOutputs
 from .store import open_store, read_states
 from .tasks import IDENTIFICATION_TASK, MODALITY_OF
-from .tie_rules import rules
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +63,7 @@ def steer_ties(
         for step, path in rankings.items()
     }
     plan, fixed = [], {}
-    for rule in rules(selection):
+    for rule in tie_rules(selection):
         for step, ranking in ranked.items():
             for target in targets:
                 columns = control_columns(ranking, target, k, rule)

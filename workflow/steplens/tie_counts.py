@@ -39,19 +39,31 @@ def count_ties(
 
 
 def control_ties(ranking: Ranking, k: int, selection: Selection) -> pd.DataFrame:
-    """The rows of one step: language, end, k, ap_at_k, decided_by_tie, tied."""
+    """The rows of one step: those of ``tie_rows`` at each end."""
+    parts = [tie_rows(ranking, k, selection, lowest=end == "bottom") for end in ENDS]
+    for end, part in zip(ENDS, parts, strict=True):
+        part.insert(1, "end", end)
+    return pd.concat(parts)
+
+
+def tie_rows(ranking: Ranking, k: int, selection: Selection, lowest: bool = False) -> pd.DataFrame:
+    """How many of each row's top k, or bottom k, a tie decided.
+
+    Returns
+    -------
+    DataFrame
+        A row per row of the ranking: ``language``; ``k``; ``ap_at_k``, the AP of the last place;
+        ``decided_by_tie`` and ``tied`` as ``selection.count_ties`` has them.
+    """
     scores = ranking.scores(selection)
-    rows = []
-    for end in ENDS:
-        lowest = end == "bottom"
-        last = (scores.bottom if lowest else scores.top)(k)[:, -1:]
-        at_k = np.take_along_axis(ranking.ap, last, axis=1)[:, 0]
-        counts = zip(*scores.count_ties(k, lowest), strict=True)
-        for language, ap, (decided, tied) in zip(ranking.languages, at_k, counts, strict=True):
-            rows.append(
-                {
-                    "language": language, "end": end, "k": k, "ap_at_k": ap,
-                    "decided_by_tie": int(decided), "tied": int(tied),
-                }
-            )  # fmt: skip
-    return pd.DataFrame(rows)
+    last = (scores.bottom if lowest else scores.top)(k)[:, -1:]
+    decided, tied = scores.count_ties(k, lowest)
+    return pd.DataFrame(
+        {
+            "language": ranking.languages,
+            "k": k,
+            "ap_at_k": np.take_along_axis(ranking.ap, last, axis=1)[:, 0],
+            "decided_by_tie": decided,
+            "tied": tied,
+        }
+    )

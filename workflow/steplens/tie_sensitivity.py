@@ -20,9 +20,8 @@ from .languages import load_languages
 from .left_out import read_left_out
 from .outcomes import without
 from .rankings import open_ranking
-from .settings import Selection
+from .settings import Selection, tie_rules
 from .tasks import REPRESENTATION_TASKS
-from .tie_rules import rules
 from .writing import Tokens
 
 log = logging.getLogger(__name__)
@@ -95,7 +94,7 @@ def _ratios(rankings, k: int, own: Selection) -> pd.DataFrame:
             open_ranking(path, task=task, step=step)
             for task, path in zip(REPRESENTATION_TASKS, paths, strict=True)
         ]
-        for rule in rules(own):
+        for rule in tie_rules(own):
             scores = [ranking.scores(rule) for ranking in opened]
             rows.append(
                 {

@@ -5,12 +5,14 @@ from typing import Any
 
 import pandas as pd
 
+from .. import report_findings
 from ..report_format import DASH, Cell, Formatter, Table, points, step_name, task_name
 
 TITLE = "What the neurons of language and modality do"
 TABLES = {
     "causal/effects.csv": "summarize_causal",
     "causal/by_language.csv": "summarize_causal",
+    "causal/ties.csv": "causal_ties",
 }
 FIGURES = {
     18: "Quality without selective neurons",
@@ -59,10 +61,17 @@ def content(tables: dict[str, pd.DataFrame], form: Formatter) -> dict[str, Any]:
             _where(effects, tasks, k, "beyond_random", "random neurons of the same submodules"),
             _where(effects, tasks, k, "beyond_other", "another language’s neurons"),
             _written(effects, tasks, k),
+            _ties(tables["ties"]),
         ],
         "effects": [_effects_table(effects, task) for task in tasks],
         "by_language": [_languages_table(by_language, task, k, form) for task in tasks],
     }
+
+
+def _ties(table: pd.DataFrame) -> str:
+    """What ties decided of the sets, those of every k."""
+    sizes = " or ".join(f"{k:,}" for k in sorted(table["k"].unique()))
+    return report_findings.ties(table, f"top {sizes}", table["ties"].iloc[0])
 
 
 def _effect(

@@ -286,7 +286,13 @@ def test_points_of_which_some_subset_has_no_value_are_hollow():
 
 def test_findings_say_in_which_order_the_steps_stand_at_every_number_of_sentences():
     table = made_up_run.learning_curve()
-    order, change = (one.replace("\xa0", " ") for one in curve_findings(table))
+    order, unsure, change = (one.replace("\xa0", " ") for one in curve_findings(table))
+    # Their ranges, 35 to 45 and 25 to 35, touch.
+    assert unsure == (
+        "Ranges over subsets of t = 1 and t = 6 overlap at 8, 15 and 30 sentences: with other sentences "
+        "these two might change places."
+    )
+    assert len(curve_findings(table.assign(value_high=table["value"]))) == 2
     assert order == (
         "The order of the steps by diagonal ratio (1 > 6) is the same at 8, 15, 30 and 60 sentences."
     )
@@ -304,7 +310,7 @@ def test_findings_count_the_subsets_that_are_left_out():
     few = (table["n_sentences"] == 8) & (table["step"] == 6)
     table.loc[few, ["value", "value_low", "value_high"]] = np.nan
     table.loc[few, "n_left_out"] = 5
-    order, _, few = (one.replace("\xa0", " ") for one in curve_findings(table))
+    order, _, _, few = (one.replace("\xa0", " ") for one in curve_findings(table))
     assert "1 > 6 at 15, 30 and 60, 1 at 8." in order
     assert few.endswith("fewer than two valid utterances there: 5 of 5 subsets of 8 at t = 6.")
 

@@ -149,11 +149,17 @@ def test_work_of_the_paper():
     assert units["decode"] == pytest.approx(4 * 5 * 1000 * min(limit, 33))
     assert units["steer"] == 2 * 5 * 3 * 100 * 20 * limit
     assert units["rank_decoder"] == pytest.approx(4 * 3 * 5000 * 491_520 / 1e6)
-    # Both halves of 10 splits, and 20 shuffles that cost as much as 1.6 resamples each, of both modalities.
+    # Both modalities; a draw costs more than its AP, where separation orders equal AP once more.
     per_draw = 3 * 2 * 5000 * 491_520 / 1e6
-    assert units["reliability"] == pytest.approx((2 * 10 + 20 * 1.6) * per_draw)
+    assert units["compare_step"] == pytest.approx(200 * 1.8 * per_draw)
+    # Both halves of 10 splits, and 20 shuffles.
+    assert units["reliability"] == pytest.approx((2 * 10 * 2.4 + 20 * 3.3) * per_draw)
     # Of three fractions five subsets each, whole and in halves; all sentences, and both halves of 10 splits.
-    assert units["learning_curve"] == pytest.approx((3 * 5 * 3 + 1 + 2 * 10) * per_draw)
+    assert units["learning_curve"] == pytest.approx((3 * 5 * 3 + 1 + 2 * 10) * 2.4 * per_draw)
+    by_column = work_units(
+        parse_config(settings(ranking={"ties": "column"})), LARGE, sentences(config), ENGINES
+    )
+    assert by_column["reliability"] == pytest.approx((2 * 10 * 1.5 + 20 * 1.6) * per_draw)
 
 
 def test_only_pairs_are_steered():

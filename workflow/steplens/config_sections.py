@@ -293,13 +293,13 @@ class RankingSection(Section):
         "What orders neurons of equal average precision, of which there may be more than k: separation is "
         "the standardised difference of means of the language against the rest, then the column; column is "
         "the order of layers and submodules alone; random is drawn by lot, with the seed.",
-        "the top-k sets: compare, reliability, location, steer, causal, modality",
+        "the top-k sets: compare, reliability, the learning curve, location, steer, causal, modality",
         "separation",
     )
     scope: Literal["module", "submodule"] = key(
         "Within what the k best are chosen: the whole module, or every pair of layer and submodule by "
         "itself, where each pair gives its share of k by its width.",
-        "the top-k sets: compare, reliability, location, steer, causal, modality",
+        "the top-k sets: compare, reliability, the learning curve, location, steer, causal, modality",
         "module",
     )
 

@@ -331,8 +331,9 @@ UNIT_OF = {
     "rank": "million activations",
     "compare": "million activations resampled",
 } | planning_studies.UNIT_OF
-# What a shuffle of the labels costs, in resamples (benchmarks/resampling.py).
-_RESAMPLES_A_SHUFFLE = 1.6
+# What a draw costs with all that follows it, in draws of AP alone, which the rate is of: without separation,
+# and with separation to order equal AP (docs/reliability.md).
+_DRAW_COSTS = {"resample": (1.2, 1.8), "half": (1.5, 2.4), "shuffle": (1.6, 3.3)}
 _SMALLER_FRACTIONS = 3  # of the sentences, in the learning curve (learning_curve.FRACTIONS)
 _COMPARISONS = (
     "compare_step", "reliability", "learning_curve", "compare_sources", "compare_sources_encoder",
@@ -406,15 +407,16 @@ def work_units(
             generated = job_units(config, "steer", n_steered * n, one)
             units[rule] += len(STEERED_TASKS) * n_steps * generated
     # Both sides of every pair are ranked in every resample; of three sources there are three pairs.
-    resampled = 2 * config.comparison.resamples * examples
+    costs = {what: one[config.ranking.ties == "separation"] for what, one in _DRAW_COSTS.items()}
+    resampled = 2 * config.comparison.resamples * examples * costs["resample"]
     units["compare_step"] = n_steps * resampled * ranked
     halves = 2 * config.comparison.splits
     per_draw = n_steps * 2 * examples * ranked
-    shuffles = _RESAMPLES_A_SHUFFLE * config.comparison.shuffles
-    units["reliability"] = per_draw * (halves + shuffles)
+    shuffles = costs["shuffle"] * config.comparison.shuffles
+    units["reliability"] = per_draw * (costs["half"] * halves + shuffles)
     # Every subset of a fraction is ranked whole and in halves.
     subsets = _SMALLER_FRACTIONS * config.comparison.subsets
-    units["learning_curve"] = per_draw * (3 * subsets + 1 + halves)
+    units["learning_curve"] = per_draw * costs["half"] * (3 * subsets + 1 + halves)
     if config.speech.other_engine:
         units["compare_sources"] = 2 * n_steps * 3 * resampled * ranked
         units["compare_sources_encoder"] = resampled * model.n_neurons("speech_encoder")

@@ -1,5 +1,7 @@
 """What a run found, in sentences; every number is read from its tables."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 
@@ -153,6 +155,7 @@ def learning_curve(table: pd.DataFrame) -> list[str]:
     sentences = []
     if by_size.shape[1] > 1:
         sentences.append(_order(by_size, sizes))
+        sentences += _unsure(ratios, by_size, sizes)
     if len(by_size) > 1:
         moved = by_size.iloc[-1] - by_size.iloc[-2]
         sentences.append(
@@ -200,6 +203,28 @@ def _order(by_size: pd.DataFrame, sizes: pd.Series) -> str:
         f"The order of the steps by diagonal ratio changes with the number of sentences: "
         f"{_ordered(orders[whole]) if written else 'one order'} at {at}, {_listed(how)}."
     )
+
+
+def _unsure(ratios: pd.DataFrame, by_size: pd.DataFrame, sizes: pd.Series) -> list[str]:
+    """Which steps that follow each other in the order are not told apart by the subsets."""
+    order = by_size.iloc[-1].dropna().sort_values(ascending=False, kind="stable").index
+    if len(order) > _MOST_IN_ORDER:
+        return []
+    ends = ratios.set_index(["fraction", "step"])[["value_low", "value_high"]]
+    sentences = []
+    for higher, lower in itertools.pairwise(order):
+        at = [
+            f"{sizes[fraction]:,}"
+            for fraction in by_size.index[:-1]  # of all sentences there is one set, and no range
+            if ends.loc[(fraction, higher), "value_low"]
+            <= ends.loc[(fraction, lower), "value_high"]
+        ]
+        if at:
+            sentences.append(
+                f"Ranges over subsets of {step_name(higher)} and {step_name(lower)} overlap at "
+                f"{_listed(at)} sentences: with other sentences these two might change places."
+            )
+    return sentences
 
 
 def _ordered(steps: tuple[int, ...]) -> str:

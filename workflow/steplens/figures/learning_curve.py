@@ -8,12 +8,23 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from .style import GREY, MARKERS, legend_entries, light_grid, new_figure, step_colours, styled
 
-# Title and label of each panel, and its measures with their lines.
+# Title, labels and measures of each panel, these with their lines.
 _PANELS = (
-    ("Diagonal ratio", "diagonal ratio (%)", {"diagonal_ratio": "-"}),
-    ("Do two halves agree?", "share of the top-{k} in both (%)", {"speech": "-", "text": ":"}),
-    ("Speech and text, corrected", "corrected overlap (%)", {"corrected": "-"}),
+    ("Diagonal ratio", "sentences", "diagonal ratio (%)", {"diagonal_ratio": "-"}),
+    (
+        "Do two halves of them agree?",
+        "sentences, both halves together",
+        "share of the top-{k} in both (%)",
+        {"speech": "-", "text": ":"},
+    ),
+    (
+        "Speech and text, corrected",
+        "sentences, both halves together",
+        "overlap, corrected for chance and noise (%)",
+        {"corrected": "-"},
+    ),
 )
+_OF_HALVES = _PANELS[1][-1]
 _NAMES = {"speech": "within speech", "text": "within text"}
 
 
@@ -35,7 +46,7 @@ def draw(curve: pd.DataFrame) -> Figure:
     steps = sorted(curve["step"].unique())
     figure = new_figure(10.2, 4.2)
     panels = figure.subplots(1, len(_PANELS))
-    for axes, (title, label, measures) in zip(panels, _PANELS, strict=True):
+    for axes, (title, counted, label, measures) in zip(panels, _PANELS, strict=True):
         for place, step in enumerate(steps):
             own = curve[curve["step"] == step]
             for measure, dash in measures.items():
@@ -46,6 +57,7 @@ def draw(curve: pd.DataFrame) -> Figure:
         )  # fmt: skip
         axes.set_title(title)
         axes.set_ylabel(label.format(k=f"{curve['k'].iloc[0]:,}"))
+        axes.set_xlabel(f"{counted} (log scale)")
         _over_sentences(axes, sorted(curve["n_sentences"].unique()))
     _legend(figure, panels, curve, steps)
     return figure
@@ -76,7 +88,6 @@ def _over_sentences(axes: Axes, sizes: list[int]) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:,.0f}"))
     low, high = axes.get_ylim()
     axes.set_ylim(min(0, low), high)
-    axes.set_xlabel("sentences (log scale)")
     light_grid(axes)
 
 
@@ -88,7 +99,7 @@ def _legend(figure: Figure, panels: np.ndarray, curve: pd.DataFrame, steps: list
             [], [], color=step_colours(len(steps))[place], marker=MARKERS[place % len(MARKERS)],
             markersize=5, linewidth=1.5, label=f"t = {step}",
         )  # fmt: skip
-    for measure, dash in _PANELS[1][2].items():
+    for measure, dash in _OF_HALVES.items():
         second.plot([], [], color=GREY, linestyle=dash, linewidth=1.5, label=_NAMES[measure])
     second.plot([], [], color=GREY, linestyle="--", linewidth=0.9, label="chance")
     if (curve["n_left_out"] + curve["n_without"]).any():

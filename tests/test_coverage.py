@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import ROOT
 from scipy.special import ndtr
 from sklearn.metrics import average_precision_score
 
@@ -10,6 +11,7 @@ from benchmarks import coverage as simulation
 from benchmarks.coverage import (
     INTERVALS,
     MARKS,
+    SIZES,
     STATISTICS,
     STRENGTHS,
     Plan,
@@ -203,3 +205,11 @@ def test_a_page_without_marks_is_refused(tmp_path):
     page.write_text("no marks\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"page\.md: expected the marks <!-- tables -->"):
         simulation.write_page(page, "tables")
+
+
+def test_the_page_has_the_tables_of_every_strength_and_size():
+    text = (ROOT / "docs" / "intervals.md").read_text(encoding="utf-8")
+    tables = text.partition(MARKS[0])[2].partition(MARKS[1])[0]
+    for strength in STRENGTHS:
+        for n in SIZES:  # estimates and coverage of the ratio and of the concentration
+            assert tables.count(f"| {strength} | {n:,} |") == 4

@@ -23,6 +23,7 @@ include: "workflow/rules/capture.smk"
 include: "workflow/rules/rank.smk"
 include: "workflow/rules/compare.smk"
 include: "workflow/rules/reliability.smk"
+include: "workflow/rules/learning_curve.smk"
 include: "workflow/rules/steer.smk"
 include: "workflow/rules/tables.smk"
 
@@ -34,6 +35,7 @@ for study in CONFIG.studies:
 
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/compare_speech.smk"
+include: "workflow/rules/tie_sensitivity.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/plan.smk"
 include: "workflow/rules/verify.smk"
@@ -44,6 +46,7 @@ onstart:
     # every job reads this file.
     from snakemake.logging import logger
     from steplens.disk_space import DiskSpaceError
+    from steplens.groups import StoreError
     from steplens.run_lock import lock_run
     from steplens.start_checks import check_start
 
@@ -53,7 +56,7 @@ onstart:
             logger.warning(note)
         if {job.rule.name for job in jobs} - {"plan", "verify"}:
             lock_run(RESULTS)
-    except (ConfigError, DiskSpaceError) as error:
+    except (ConfigError, DiskSpaceError, StoreError) as error:
         raise WorkflowError(str(error))
 
 

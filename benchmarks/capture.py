@@ -181,7 +181,13 @@ class Work:
         with (
             tempfile.TemporaryDirectory() as folder,
             StoreWriter(
-                Path(folder) / "s.zarr", names, self.neurons, recorder.hidden_shape, "float16", {}
+                Path(folder) / "s.zarr",
+                names,
+                self.neurons,
+                recorder.places,
+                self.config.hidden_size,
+                "float16",
+                {},
             ) as store,
         ):
 

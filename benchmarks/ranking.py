@@ -16,7 +16,7 @@ from steplens.groups import NEURON_CHUNK, ROW_CHUNK
 from steplens.rank_stage import rank_condition
 from steplens.ranking import rank, use_threads
 from steplens.rankings import open_condition
-from steplens.sites import neuron_table
+from steplens.sites import neuron_table, place_names
 from steplens.sorting import NEURONS_AT_A_TIME, bit_patterns, gather, make_sortable, sort_packed
 from steplens.store_writer import StoreWriter
 
@@ -154,7 +154,7 @@ def _write(path: Path, neurons, seed: int) -> Path:
     window = generator.standard_normal((ROW_CHUNK, len(neurons)), dtype=np.float32)
     attributes = {"model": "random", "revision": None}
     with StoreWriter(
-        path, range(N_UTTERANCES), neurons, (2, 8), "float16", attributes
+        path, range(N_UTTERANCES), neurons, place_names(1), 8, "float16", attributes
     ) as store:  # fmt: skip
         for start in range(0, N_UTTERANCES, ROW_CHUNK):
             rows = np.arange(start, min(start + ROW_CHUNK, N_UTTERANCES))

@@ -25,14 +25,14 @@ import zarr
 from zarr.codecs import BloscCodec, ZstdCodec
 
 from steplens.groups import NEURON_CHUNK, ROW_CHUNK, codec
-from steplens.sites import neuron_table
+from steplens.sites import neuron_table, place_names
 from steplens.store_writer import SHARD_CHUNKS, StoreWriter
 
 from .timing import Measurement, in_turns, measurement
 
 PAPER_SHAPE = (1_000, 491_520)  # a decoder store of seamless-m4t-v2-large
 SMALL_SHAPE = (2 * ROW_CHUNK, SHARD_CHUNKS * NEURON_CHUNK)
-HIDDEN_SHAPE = (25, 1024)
+HIDDEN_SIZE = 1024
 
 
 def activations(n_rows: int, n_columns: int, seed: int = 0) -> np.ndarray:
@@ -237,10 +237,11 @@ def measure(full: bool = False, device: str = "cpu") -> Iterator[Measurement]:
 def _dump(path: Path, shape: tuple[int, int], window: np.ndarray) -> None:
     """A whole store through the writer that the stages use."""
     layers = shape[1] // 20_480
-    config = {"hidden_size": 1024, "decoder_ffn_dim": 8192, "decoder_layers": layers}
+    config = {"hidden_size": HIDDEN_SIZE, "decoder_ffn_dim": 8192, "decoder_layers": layers}
     neurons = neuron_table(config, "decoder")
-    hidden = np.zeros((ROW_CHUNK, *HIDDEN_SHAPE), dtype=np.float16)
-    with StoreWriter(path, range(shape[0]), neurons, HIDDEN_SHAPE, "float16", {}) as store:
+    places = place_names(24)
+    hidden = np.zeros((ROW_CHUNK, len(places), HIDDEN_SIZE), dtype=np.float16)
+    with StoreWriter(path, range(shape[0]), neurons, places, HIDDEN_SIZE, "float16", {}) as store:
         for start in range(0, shape[0], 32):
             rows = np.arange(start, min(start + 32, shape[0]))
             store.write(rows, window[rows % ROW_CHUNK], hidden[rows % ROW_CHUNK])

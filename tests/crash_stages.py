@@ -68,7 +68,7 @@ def _no_inputs(folder):
 
 def _write_store(folder, language="deu", shift=0.0):
     _small_windows()
-    from steplens.sites import neuron_table
+    from steplens.sites import neuron_table, place_names
     from steplens.store_writer import StoreWriter
 
     neurons = neuron_table(
@@ -79,7 +79,7 @@ def _write_store(folder, language="deu", shift=0.0):
     attributes |= {"module": "decoder"}
     path = folder / "stores" / f"{language}.zarr"
     with StoreWriter(
-        path, range(ROWS), neurons, (3, 8), "float16", attributes, {"batch_size": 2}
+        path, range(ROWS), neurons, place_names(2), 8, "float16", attributes, {"batch_size": 2}
     ) as store:
         store.add("valid", np.ones(ROWS, dtype=bool))
         activation = generator.normal(shift, 1, (ROWS, len(neurons))).astype(np.float16)

@@ -28,7 +28,22 @@ def _location() -> pd.DataFrame:
         for language, layer, submodule in itertools.product(LANGUAGES, range(2), submodules)
     ]
     columns = "module task step language layer submodule step_invariant n_units count expected"
-    return pd.DataFrame(rows, columns=columns.split())
+    frame = pd.DataFrame(rows, columns=columns.split())
+    # In s2t at t = 1 a tie decided 2 of Japanese's.
+    tied = (frame["language"] == "jpn") & (frame["task"] == "s2t") & (frame["step"] == 1)
+    return frame.assign(decided_by_tie=2 * tied, tied=7 * tied)
+
+
+def ties() -> pd.DataFrame:
+    rows = [
+        (step, language, end, 20, 1.0 if end == "top" else 0.2,
+         20 if (step, language, end) == (1, "jpn", "top") else 0,
+         1_411 if (step, language, end) == (1, "jpn", "top") else 0)
+        for step, language, end in itertools.product(STEPS, LANGUAGES, ("top", "bottom"))
+    ]  # fmt: skip
+    return pd.DataFrame(
+        rows, columns=["step", "language", "end", "k", "ap_at_k", "decided_by_tie", "tied"]
+    )
 
 
 def _matrices(value: str, diagonal: float, rest: float) -> pd.DataFrame:
@@ -85,13 +100,17 @@ def _sources() -> pd.DataFrame:
 def stability() -> pd.DataFrame:
     shares = {"speech": 0.8, "text": 0.7, "speech_text": 0.3, "corrected": 0.4}
     rows = [
-        (step, 50, measure, language, share + shift, share - 0.05, share + 0.05, 0.02, 10, 60, 60)
+        (step, 50, measure, language, share + shift, share - 0.05, share + 0.05, 0.02, 10, 0, 60, 60)
         for step, (measure, share), (language, shift) in itertools.product(
             STEPS, shares.items(), [*zip(LANGUAGES, (-0.1, 0, 0.1), strict=True), ("mean", 0)]
         )
-    ]
-    columns = "step k measure language share share_low share_high chance n_splits n_speech n_text"
-    return pd.DataFrame(rows, columns=columns.split())
+    ]  # fmt: skip
+    columns = (
+        "step k measure language share share_low share_high chance n_splits n_without "
+        "n_speech n_text"
+    )
+    table = pd.DataFrame(rows, columns=columns.split())
+    return table.assign(chance=table["chance"].where(table["measure"] != "corrected", 0))
 
 
 def null_ratio() -> pd.DataFrame:
@@ -107,6 +126,25 @@ def null_ratio() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns.split())
 
 
+def learning_curve() -> pd.DataFrame:
+    """Rising ratios, of which those of t = 6 are the lower ones."""
+    measures = dict.fromkeys(("speech", "text", "speech_text"), 0.02)
+    measures = {"diagonal_ratio": 1 / 3} | measures | {"corrected": 0.0}
+    rows = [
+        (step, 50, fraction, size, measure, value, value - 0.05, value + 0.05, chance, n_subsets, 0, 0)
+        for step, lower in zip(STEPS, (0, 0.1), strict=True)
+        for fraction, size, share in ((0.125, 8, 0.4), (0.25, 15, 0.45), (0.5, 30, 0.5), (1.0, 60, 0.55))
+        for measure, chance in measures.items()
+        for value in [share - lower]
+        for n_subsets in [5 if fraction < 1 else 1 if measure == "diagonal_ratio" else 10]
+    ]  # fmt: skip
+    columns = (
+        "step k fraction n_sentences measure value value_low value_high chance n_subsets "
+        "n_left_out n_without"
+    )
+    return pd.DataFrame(rows, columns=columns.split())
+
+
 def frames() -> dict[str, pd.DataFrame]:
     """Every table of a small run, by its path in the run's folder."""
     rates = _steering()
@@ -118,8 +156,12 @@ def frames() -> dict[str, pd.DataFrame]:
     )
     mean = pd.DataFrame([{"source": "mean", "target": "mean", "step": 1, "ratio": 0.5}])
     means = pd.DataFrame(
-        [(1, 0.6, 0.3, 0.5, 0.4, 0.6, 2)],
-        columns=["step", "asr", "tr", "ratio", "ci_low", "ci_high", "n_pairs"],
+        [
+            (1, "all", 0.6, 0.3, 0.5, 0.4, 0.6, 2),
+            (6, "all", 0.6, 0.3, 0.45, 0.4, np.inf, 9),
+            (6, "paper", 0.5, 0.3, 0.65, 0.4, 0.6, 7),
+        ],
+        columns=["step", "pairs", "asr", "tr", "ratio", "ci_low", "ci_high", "n_pairs"],
     )
     summary = pd.DataFrame(
         [
@@ -158,10 +200,12 @@ def frames() -> dict[str, pd.DataFrame]:
         ),
         "comparison/stability.csv": stability(),
         "comparison/null_ratio.csv": null_ratio(),
+        "comparison/learning_curve.csv": learning_curve(),
         "comparison/valid_counts.csv": pd.DataFrame(
             [("s2t", one, step, 1200, 1200 - step) for one in LANGUAGES for step in STEPS],
             columns=["task", "language", "step", "n_utterances", "n_valid"],
         ),
+        "steering/ties.csv": ties(),
         "steering/control_rates.csv": rates.assign(
             n_seeds=np.where(rates["control"] == "random", 3, 1),
             seed_low=rates["rate"] - 0.02,

@@ -22,7 +22,8 @@ from steplens.errors import ConfigError
 from steplens.groups import StoreError
 from steplens.rankings import Ranking, open_ranking, write_ranking
 from steplens.repetition import longest_repeat
-from steplens.selection import top_k
+from steplens.selection import Scores, top_k
+from steplens.settings import DEFAULT_SELECTION
 from steplens.store import open_store, read_states
 from steplens.studies import causal, causal_encoder
 from steplens.studies.causal_fixed import FixedEncoder
@@ -51,7 +52,9 @@ def test_the_sets_are_the_best_of_the_own_language_of_the_next_and_of_the_modali
     ranking = some_ranking()
     generator = np.random.default_rng(1)
     neutral, ap, value = generator.normal(size=(3, len(NEURONS))).astype(np.float32)
-    plan = trials(ranking, "jpn", neutral, [5, 40], 2, 1, ModalityNeurons("speech", ap, value))
+    plan = trials(
+        ranking, "jpn", neutral, [5, 40], 2, 1, ModalityNeurons("speech", Scores(ap), value)
+    )
     found = [(one.k, one.neurons, one.matched_to, one.seed, one.neurons_of) for one in plan]
     for k in (5, 40):
         assert [one[1:] for one in found if one[0] == k] == [
@@ -163,7 +166,7 @@ def run(inputs, source, tmp_path):
 def decoder_plan(inputs, language="deu", ks=(10, 30), n_random=1):
     rankings = inputs / "rankings"
     own, other = (open_ranking(rankings / f"{name}.zarr") for name in ("text", "speech"))
-    modality = ModalityNeurons("text", own.ap[0], other.median[0])
+    modality = ModalityNeurons("text", own.scores(DEFAULT_SELECTION).row(0), other.median[0])
     ranking = open_ranking(rankings / "decoder.zarr")
     return trials(ranking, language, own.median[0], ks, n_random, 1, modality)
 
@@ -243,6 +246,19 @@ def test_another_k_and_more_utterances_generate_only_what_is_new(run, generated,
     task = "tr"
     told = (tmp_path / ".parts" / task / "generated.json").read_text()
     assert json.loads(told) == {"outputs": 0}
+
+
+def test_outputs_of_another_length_of_speech_are_not_taken(run, generated):
+    """All are generated anew, and then found."""
+    natural = run("speech_encoder")["asr"]
+    n_outputs = sum(generated)
+    generated.clear()
+    fixed = run("speech_encoder", fixed_seconds=1.0)["asr"]
+    assert sum(generated) == n_outputs > 0
+    assert (fixed["text"] != natural["text"]).any()
+    generated.clear()
+    run("speech_encoder", fixed_seconds=1.0)
+    assert generated == []
 
 
 def test_with_nothing_to_generate_no_model_is_loaded(run, monkeypatch):

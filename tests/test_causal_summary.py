@@ -7,7 +7,7 @@ from fleurs_files import line, write_split
 from sacrebleu.metrics import BLEU, CHRF
 
 from steplens.atomic import write_parquet
-from steplens.bootstrap import draw_counts
+from steplens.bootstrap import SentenceDraws
 from steplens.figures import causal as figures
 from steplens.language_id import language_probabilities
 from steplens.languages import load_languages
@@ -174,6 +174,12 @@ def slow_score(measure, texts, repeats, references, expected):
     return np.mean([a == b.max() for a, b in zip(own, found, strict=True)])
 
 
+def resamples():
+    """The sentences of each resample, as often as they were drawn: the same for every language."""
+    for counts in SentenceDraws(np.arange(N), DRAWS, SEED).of(np.arange(N)):
+        yield np.repeat(np.arange(N), counts).tolist()
+
+
 @pytest.mark.parametrize("module", ["decoder", "speech_encoder"])
 @pytest.mark.parametrize(("task", "language"), [("s2t", "deu"), ("s2t", "fra"), ("asr", "fra")])
 def test_tables_are_those_of_a_slow_computation(run, module, task, language):
@@ -188,9 +194,7 @@ def test_tables_are_those_of_a_slow_computation(run, module, task, language):
     own = pd.read_parquet(corpora[language]).set_index("utterance")["text"].to_dict()
     references = english if task == "s2t" else own
     expected = "eng" if task == "s2t" else language
-    counts = draw_counts(len(used), DRAWS, SEED, language)
-    samples = [used, *([one for one, n in zip(used, row, strict=True) for _ in range(n)]
-                       for row in counts)]  # fmt: skip
+    samples = [used, *([one for one in sample if one in used] for sample in resamples())]
     found = pd.read_csv(outputs["by_language"])
     found = found[(found["module"] == module) & (found["task"] == task)
                   & (found["language"] == language)]  # fmt: skip
@@ -248,6 +252,39 @@ def test_effects_are_means_over_languages(run):
     pd.testing.assert_frame_equal(found, expected, atol=1e-6)
     assert (effects["n_languages"] == 2).all()
     assert (effects["value_low"] <= effects["value_high"]).all()
+
+
+def test_the_interval_of_a_mean_is_that_of_one_draw_of_sentences_for_all_languages(run):
+    """Error rates of the own language's neurons against all free: each resample in both languages."""
+    folder, _, unchanged, corpora, _, outputs = run
+    rates = {}
+    for language in ("deu", "fra"):
+        references = pd.read_parquet(corpora[language]).set_index("utterance")["text"]
+        table = pd.read_parquet(folder / "texts" / "decoder" / language / "asr.parquet")
+        texts = {
+            "value": table.query("neurons == 'language' and k == 30"),
+            "plain": pd.read_parquet(unchanged["asr", language]),
+        }
+        for name, part in texts.items():
+            edits = {
+                row.utterance: character_edits(references[row.utterance], row.text)
+                for row in part.itertuples()
+                if (language, row.utterance) != ("fra", 1)
+            }
+            drawn = [
+                np.array([edits[one] for one in sample if one in edits]).sum(0)
+                for sample in resamples()
+            ]
+            rates[language, name] = np.array([one[0] / one[1] for one in drawn])
+    effects = pd.read_csv(outputs["effects"]).query(
+        "module == 'decoder' and task == 'asr' and neurons == 'language' and k == 30"
+    )
+    (row,) = effects[effects["measure"] == "cer"].to_dict("records")
+    value = np.mean([rates[one, "value"] for one in ("deu", "fra")], axis=0)
+    change = np.mean([rates[one, "value"] - rates[one, "plain"] for one in ("deu", "fra")], axis=0)
+    for name, draws in (("value", value), ("change", change)):
+        ends = np.percentile(draws, [2.5, 97.5])
+        assert [row[f"{name}_low"], row[f"{name}_high"]] == pytest.approx(ends, abs=1e-6)
 
 
 def test_figures_and_section_take_these_tables(run, tmp_path):

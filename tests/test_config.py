@@ -74,7 +74,19 @@ def test_a_checked_config_filled_with_defaults_is_valid_again():
         ("corpus.splits", ["dev", "../../x"], "expected the name of a split, .* got '../../x'"),
         ("comparison.k_sweep", [10, 0], "expected values of k from 1 on, got 0"),
         ("comparison.k_sweep", [10, 10], "expected each once, got 10 repeatedly"),
+        ("comparison.subsets", 0, "greater than or equal to 1, got 0"),
         ("steering.min_source_rate", 10, "less than or equal to 1, got 10"),
+        ("steering.rate_tokens", "words", "'script_runs' or 'characters', got 'words'"),
+        ("steering.pairs", ["deu"], "Input should be a valid list, got 'deu'"),
+        ("steering.pairs", [["deu"]], "expected pairs [source, target], got [deu]"),
+        ("steering.pairs", [["deu", "jpn", "fra"]],
+         "expected pairs [source, target], got [deu, jpn, fra]"),
+        ("steering.pairs", [["deu", "jp"]], "got 'jp'; did you mean 'jpn'?"),
+        ("steering.pairs", [["German", "jpn"]], "got 'German'; did you mean 'deu'?"),
+        ("steering.pairs", [["deu", "deu"]],
+         "expected a target other than the source, got [deu, deu]"),
+        ("steering.pairs", [["deu", "jpn"], ["jpn", "deu"], ["deu", "jpn"]],
+         "expected each pair once, got [deu, jpn] repeatedly"),
         # languages
         ("languages", ["deu"], "at least 2 items"),
         ("languages", ["deu", "deu"], "expected each once, got 'deu' repeatedly"),
@@ -122,8 +134,11 @@ def test_a_mistake_is_one_line_with_its_key_and_what_was_expected(key, value, me
          "speech.other_engine: expected another engine than speech.engine, got 'espeak'"),
         ({"speech": {"checks": {"min_seconds_per_character": 1.0}}},
          "expected min_seconds_per_character below max_seconds_per_character, got 1.0 and 0.25"),
+        # Pairs are of the run.
+        ({"languages": ["deu", "jpn"], "steering": {"pairs": [["deu", "jpn"], ["fra", "jpn"]]}},
+         r"steering.pairs: expected languages of the run, deu, jpn, got 'fra' in \[fra, jpn\]; add it to"),
     ],
-    ids=range(9),
+    ids=range(10),
 )  # fmt: skip
 def test_keys_that_do_not_go_together_are_refused(settings, message):
     (line,) = problems(settings)
@@ -143,6 +158,15 @@ def test_a_language_is_spoken_by_the_first_engine_that_can():
     spoken = {code: config.speech.engine_for(known[code]) for code in config.languages}
     assert spoken == {"deu": "xtts", "swe": "espeak", "tha": "recorded"}
     assert config.engines_in_use == {"xtts", "espeak", "recorded"}
+
+
+def test_pairs_are_told_by_source_in_the_order_of_the_languages():
+    """All of them unless some are named; a source without a target is no source."""
+    every = parse_config({"languages": ["deu", "fra", "jpn"]}).steering_targets
+    assert every == {"deu": ["fra", "jpn"], "fra": ["deu", "jpn"], "jpn": ["deu", "fra"]}
+    pairs = [["jpn", "deu"], ["deu", "jpn"], ["deu", "fra"]]
+    some = parse_config({"languages": ["deu", "fra", "jpn"], "steering": {"pairs": pairs}})
+    assert list(some.steering_targets.items()) == [("deu", ["fra", "jpn"]), ("jpn", ["deu"])]
 
 
 def test_every_language_of_the_table_can_be_configured():

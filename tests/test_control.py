@@ -3,6 +3,7 @@
 import itertools
 import math
 import unicodedata
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from steplens.control import control_rate, count_script_tokens, effect_ratios
 from steplens.languages import load_languages
+from steplens.writing import Tokens
 
 SCRIPTS = sorted({language.script for language in load_languages().values()})
 PAIRS = list(itertools.combinations(SCRIPTS, 2))
@@ -67,6 +69,65 @@ def test_counts_equal_a_reading_letter_by_letter(script):
         text = "".join(str(generator.choice(pools[one])) for one in chosen)
         for one in (script, *others):
             assert count_script_tokens(text, one) == slow_count(text, one), repr(text)
+
+
+def slow_characters(text, script):
+    """Every letter of the script, as Unicode composes them."""
+    return sum(
+        unicodedata.category(character).startswith("L") and named(character, script)
+        for character in unicodedata.normalize("NFC", text)
+    )
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_characters_are_letters_one_by_one(script):
+    """By their names and categories alone; marks, digits and punctuation count for nothing."""
+    generator = np.random.default_rng(100 + SCRIPTS.index(script))
+    other = SCRIPTS[SCRIPTS.index(script) - 1]
+    for _ in range(60):
+        pools = [CHARACTERS[script], CHARACTERS[other], list(OTHERS)]
+        chosen = generator.integers(0, len(pools), generator.integers(0, 40))
+        text = "".join(str(generator.choice(pools[one])) for one in chosen)
+        counts = {one: slow_characters(text, one) for one in (script, other)}
+        for one, expected in counts.items():
+            assert count_script_tokens(text, one, "characters") == expected, repr(text)
+        total = sum(counts.values())
+        rate = counts[script] / total if total else math.nan
+        found = control_rate([text], script, other, tokens="characters")
+        assert found == pytest.approx(rate, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "script", "n_runs", "n_characters"),
+    [
+        ("das ist gut", "Latin", 3, 9),
+        ("cafe\u0301 e\u0301te\u0301", "Latin", 2, 7),
+        ("日本語です", "CJK", 5, 5),
+        ("かﾞが", "CJK", 2, 2),
+        ("हिन्दी में", "Devanagari", 2, 4),
+        ("한국어 좋아", "Hangul", 2, 5),
+        ("don't l'été", "Latin", 4, 8),
+    ],
+)
+def test_two_ways_to_count_a_text(text, script, n_runs, n_characters):
+    """Composed and decomposed alike."""
+    for form in ("NFC", "NFD"):
+        written = unicodedata.normalize(form, text)
+        assert count_script_tokens(written, script) == n_runs
+        assert count_script_tokens(written, script, "characters") == n_characters
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.text(st.sampled_from([*OTHERS, *(c for one in CHARACTERS.values() for c in one)])))
+def test_there_are_at_least_as_many_characters_as_runs(text):
+    for script in SCRIPTS:
+        runs, letters = (count_script_tokens(text, script, kind) for kind in get_args(Tokens))
+        assert (runs == letters) if script == "CJK" else (runs <= letters)
+
+
+def test_tokens_of_another_name_are_refused():
+    with pytest.raises(ValueError, match="tokens: expected script_runs or characters, got 'words'"):
+        control_rate(["a"], "CJK", "Latin", tokens="words")
 
 
 @st.composite

@@ -18,7 +18,7 @@ from steplens.model_files import CheckpointError
 from steplens.provenance import provenance, require_same_model
 from steplens.rank_stage import rank_condition
 from steplens.rankings import open_condition, open_ranking, require_ranked
-from steplens.sites import neuron_table
+from steplens.sites import neuron_table, place_names
 from steplens.store import open_store, read_states
 from steplens.store_check import check_store
 from steplens.store_writer import StoreWriter
@@ -32,7 +32,7 @@ CONDITION = {"module": "decoder", "task": "asr", "step": 3}
 def write_store(path, language="deu", seed=1, n_rows=N_ROWS, **attributes):
     generator = np.random.default_rng(seed)
     told = {"model": "m", "revision": "", "language": language, **CONDITION, **attributes}
-    with StoreWriter(path, range(n_rows), NEURONS, (3, 4), "float16", told) as store:
+    with StoreWriter(path, range(n_rows), NEURONS, place_names(2), 4, "float16", told) as store:
         store.add("valid", np.ones(n_rows, dtype=bool))
         activation = generator.normal(size=(n_rows, len(NEURONS))).astype(np.float16)
         hidden = generator.normal(size=(n_rows, 3, 4)).astype(np.float16)

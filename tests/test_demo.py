@@ -225,6 +225,21 @@ def test_steering_moves_the_output_language_in_each_direction():
         assert (part["n_pairs"] == 6).all()
 
 
+def test_the_learning_curve_ends_in_the_ratio_and_the_stability_of_all_sentences():
+    table = pd.read_csv(RUN / "comparison" / "learning_curve.csv")
+    assert table.groupby("fraction")["n_sentences"].unique().map(list).tolist() == [
+        [8], [15], [30], [60],
+    ]  # fmt: skip
+    assert sorted(table["step"].unique()) == list(STEPS)
+    ends = table[table["fraction"] == 1].set_index(["step", "measure"])["value"]
+    ratios = pd.read_csv(RUN / "comparison" / "overlap_summary.csv").set_index("step")
+    halves = pd.read_csv(RUN / "comparison" / "stability.csv").query("language == 'mean'")
+    for step in STEPS:
+        assert ends[step, "diagonal_ratio"] == pytest.approx(ratios.loc[step, "diagonal_ratio"])
+        for row in halves[halves["step"] == step].itertuples():
+            assert ends[step, row.measure] == pytest.approx(row.share, abs=1e-8)
+
+
 def test_control_rates_equal_a_count_by_hand():
     """Every steered asr rate of table 1 again, from the texts, with ranges of code points."""
     import re

@@ -59,8 +59,8 @@ def _write(path, encoder, tokens, batch_size, memory=10**9, by_row=None, valid=N
     lengths = np.array([len(one) for one in tokens])
     try:
         with StoreWriter(
-            path, range(len(tokens)), neurons, recorder.hidden_shape, "float32", {}
-        ) as store:
+            path, range(len(tokens)), neurons, recorder.places, recorder.hidden_shape[1], "float32", {}
+        ) as store:  # fmt: skip
             names = np.arange(len(tokens))
             dump(store, recorder, names, lengths, batch_size, run, "test", BAR, valid)
     finally:

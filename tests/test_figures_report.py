@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from steplens import report
 from steplens.figures import (
+    learning_curve,
     location,
     overlap,
     reliability,
@@ -24,8 +25,12 @@ from steplens.figures import (
     style,
 )
 from steplens.report_findings import collapse, null, sharing, stability, transfer
+from steplens.report_findings import learning_curve as curve_findings
 from steplens.report_findings import steering as steering_findings
-from steplens.report_format import Formatter
+from steplens.report_format import Formatter, points, two_decimals
+from steplens.report_format import number as three_digits
+
+SUMMARY = "comparison/overlap_summary.csv"
 
 
 def _draw_all() -> dict[str, Figure]:
@@ -45,6 +50,7 @@ def _draw_all() -> dict[str, Figure]:
         "figure11": reliability.draw(
             table["stability"], table["null_ratio"], table["overlap_summary"]
         ),
+        "figure20": learning_curve.draw(table["learning_curve"]),
     }
 
 
@@ -196,7 +202,7 @@ def test_reliability_shows_means_ranges_and_the_null_beside_the_observed(figures
     left, right = figures["figure11"].axes
     lines = {line.get_label(): line for line in [*left.lines, *right.lines]}
     assert np.allclose(lines["speech, two halves"].get_ydata(), 80)
-    assert np.allclose(lines["the same, corrected for unreliability"].get_ydata(), 40)
+    assert np.allclose(lines["the same, corrected for chance and noise"].get_ydata(), 40)
     assert np.allclose(lines["observed"].get_ydata(), [56.64, 40])
     assert np.allclose(lines["shuffled, speech and text together"].get_ydata(), [45, 39])
     assert np.allclose(_bars(left, style.BLUE), [[75, 85]] * 2)
@@ -220,6 +226,106 @@ def test_findings_say_how_reliable_the_neurons_are():
     assert "(p = 0.3, 40 shuffles): the ratio is not distinguishable from what speech" in second
 
 
+def test_halvings_without_a_corrected_overlap_are_counted_in_figure_and_findings():
+    table = made_up_run.stability()
+    own = (table["measure"] == "corrected") & (table["step"] == 6)
+    table.loc[own & (table["language"] == "deu"), "n_without"] = 4
+    table.loc[own & (table["language"] == "mean"), "n_without"] = 4
+    figure = reliability.draw(table, made_up_run.null_ratio(), frames()[SUMMARY])
+    assert "corrected for chance and noise\n(no value in 4 of 60)" in _texts(figure)
+    first, second = stability(table)
+    assert "without" not in first
+    assert "(without 4 of 30 halvings of a language, where a half of speech or of text" in second
+
+
+def test_a_corrected_overlap_that_has_no_value_anywhere_is_said_to_have_none():
+    table = made_up_run.stability()
+    own = table["measure"] == "corrected"
+    table.loc[own, ["share", "share_low", "share_high"]] = np.nan
+    table.loc[own, "n_without"] = np.where(table.loc[own, "language"] == "mean", 30, 10)
+    figure = reliability.draw(table, made_up_run.null_ratio(), frames()[SUMMARY])
+    assert "(no value in 60 of 60)" in _texts(figure)
+    assert "has no value: everywhere a half" in stability(table)[0]
+    assert "nan" not in stability(table)[0]
+
+
+def test_the_learning_curve_shows_every_measure_by_sentences_one_line_a_step(figures):
+    figure = figures["figure20"]
+    ratio, halves, corrected = figure.axes
+    drawn = [
+        line for line in ratio.lines if len(line.get_xdata()) == 4 and line.get_linestyle() == "-"
+    ]
+    assert np.allclose([line.get_ydata() for line in drawn], [[40, 45, 50, 55], [30, 35, 40, 45]])
+    for line in drawn:  # beside each other, by a few percent
+        assert np.allclose(line.get_xdata(), [8, 15, 30, 60], rtol=0.04)
+    assert np.allclose(_bars(ratio, style.LINES[0]), [[35, 45], [40, 50], [45, 55], [50, 60]])
+    assert ratio.get_xscale() == "log"
+    assert [label.get_text() for label in ratio.get_xticklabels()] == ["8", "15", "30", "60"]
+    dashed = [axes.lines[-1] for axes in (ratio, halves, corrected)]
+    assert len({line.get_linestyle() for line in halves.lines} & {"-", ":"}) == 2
+    assert len(dashed) == 3
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["t = 1", "t = 6", "within speech", "within text", "chance"]
+
+
+def test_points_of_which_some_subset_has_no_value_are_hollow():
+    table = made_up_run.learning_curve()
+    few = (table["n_sentences"] == 8) & (table["step"] == 6)
+    table.loc[few, "n_left_out"] = 5
+    table.loc[few, ["value", "value_low", "value_high"]] = np.nan
+    table.loc[(table["n_sentences"] == 15) & (table["step"] == 6), "n_left_out"] = 1
+    figure = learning_curve.draw(table)
+    hollow = [
+        line
+        for line in figure.axes[0].lines
+        if line.get_markerfacecolor() == "white" and len(line.get_xdata())
+    ]
+    assert [len(line.get_xdata()) for line in hollow] == [2]
+    assert "not all subsets have a value" in _texts(figure)
+
+
+def test_findings_say_in_which_order_the_steps_stand_at_every_number_of_sentences():
+    table = made_up_run.learning_curve()
+    order, change = (one.replace("\xa0", " ") for one in curve_findings(table))
+    assert order == (
+        "The order of the steps by diagonal ratio (1 > 6) is the same at 8, 15, 30 and 60 sentences."
+    )
+    assert change == (
+        "From 30 to 60 sentences the ratio changes by +5.0 points at t = 1 and +5.0 points at t = 6: "
+        "every ratio here is the ratio at 60 sentences, not that of ever more."
+    )
+    table.loc[(table["step"] == 6) & (table["n_sentences"] == 15), "value"] = 0.6
+    turned = curve_findings(table)[0]
+    assert "changes with the number of sentences: 1 > 6 at 8, 30 and 60, 6 > 1 at 15." in turned
+
+
+def test_findings_count_the_subsets_that_are_left_out():
+    table = made_up_run.learning_curve()
+    few = (table["n_sentences"] == 8) & (table["step"] == 6)
+    table.loc[few, ["value", "value_low", "value_high"]] = np.nan
+    table.loc[few, "n_left_out"] = 5
+    order, _, few = (one.replace("\xa0", " ") for one in curve_findings(table))
+    assert "1 > 6 at 15, 30 and 60, 1 at 8." in order
+    assert few.endswith("fewer than two valid utterances there: 5 of 5 subsets of 8 at t = 6.")
+
+
+def test_of_many_steps_the_pairs_that_change_places_are_counted():
+    one = made_up_run.learning_curve().query("step == 1")
+    table = pd.concat(
+        [one.assign(step=step, value=one["value"] - step / 100) for step in range(1, 10)]
+    )
+    first = curve_findings(table)[0]
+    assert first.endswith("by diagonal ratio is the same at 8, 15, 30 and 60 sentences.")
+    table.loc[(table["step"] == 1) & (table["n_sentences"] == 8), "value"] = 0
+    turned = curve_findings(table)[0]
+    assert "one order at 15, 30 and 60, 8 of 36 pairs of steps the other way round at 8." in turned
+
+
+def test_one_step_has_no_order():
+    (change,) = curve_findings(made_up_run.learning_curve().query("step == 1"))
+    assert change.startswith("From 30 to 60 sentences")
+
+
 def test_findings_say_where_too_few_shuffles_allow_no_test():
     few = made_up_run.null_ratio().assign(n_shuffles=9, p=0.1)
     assert null(few)[-1].startswith("With 9 shuffles no p below 0.1 is possible")
@@ -232,12 +338,12 @@ def test_steering_without_pairs_says_so(draw):
 
 def test_report_holds_every_figure_and_table(finished_run, tmp_path):
     html = _report(finished_run, tmp_path / "report.html")
-    for number in (*range(2, 10), 11):
+    for number in (*range(2, 10), 11, 20):
         assert f"<h3>Figure {number}. " in html
         assert f'href="#figure-{number}"' in html
     for number in range(1, 6):
         assert re.search(rf'<h3 id="table-{number}">Table {number}\. ', html)
-    assert html.count("data:image/svg+xml;base64,") == 9
+    assert html.count("data:image/svg+xml;base64,") == 10
     anchors = set(re.findall(r'href="#([^"]+)"', html))
     assert anchors <= set(re.findall(r'id="([^"]+)"', html))
 
@@ -308,7 +414,7 @@ def test_report_of_a_run_without_steered_pairs(finished_run, tmp_path):
         "tables/table1.csv",
     ):
         pd.read_csv(folder / name).head(0).to_csv(folder / name, index=False)
-    assert "No two languages of the run differ in script" in _report(folder, tmp_path / "r.html")
+    assert "No steered pair is of two scripts" in _report(folder, tmp_path / "r.html")
 
 
 def test_findings_follow_the_tables():
@@ -327,7 +433,55 @@ def test_findings_follow_the_tables():
     assert "no p below 0.167 is possible" in plain
     assert "+1.0 [−1.0, +2.0] at t = 1, +6.0 [+2.0, +12.0] at t = 6" in plain
     assert "excludes 0 at t = 6." in plain
-    assert "on average 0.50 [0.40, 0.60] at t = 1 (2 pairs)" in plain
+    assert (
+        "on average 0.50 [0.40, 0.60] at t = 1 (2 pairs), 0.45 [0.40, ∞] at t = 6 (9 pairs)"
+        in plain
+    )
+
+
+def test_the_paper_s_mean_ratio_stands_beside_ours_over_the_same_pairs(finished_run, tmp_path):
+    """And ours over all pairs in a row of its own; each says over how many."""
+    table = report._beside_paper({Path(name).stem: table for name, table in frames().items()})
+    rows = {row[0].text: [cell.text for cell in row[1:]] for row in table.rows}
+    assert rows["Mean effect ratio, the paper's pairs"] == [
+        "–", "–", "0.36", "0.65 (7 pairs)", "0.49", "–",
+    ]  # fmt: skip
+    assert rows["Mean effect ratio, all pairs (table 3)"] == [
+        "–", "0.50 (2 pairs)", "–", "0.45 (9 pairs)", "–", "–",
+    ]  # fmt: skip
+    html = _report(finished_run, tmp_path / "report.html")
+    assert "eight pairs of German or French with Mandarin or Japanese" in html
+    assert "0.65 (7 pairs)" in html
+
+
+def test_an_infinite_end_reads_as_such_and_breaks_no_axis():
+    """In every form, in tables with its value, and where a figure's table holds one."""
+    inf = float("inf")
+    forms = (style.percent, three_digits, two_decimals, points)
+    assert [form(inf) for form in forms] == ["∞ %", "∞", "∞", "+∞"]
+    assert points(-inf) == "−∞"
+    frame = pd.DataFrame(
+        {"ratio": [0.4, inf], "ci_low": [0.3, 1.25], "ci_high": [inf, inf], "cer": [inf, 0.1],
+         "cer_low": [0.2, 0.1], "cer_high": [inf, 0.2]}
+    )  # fmt: skip
+    cells = [[cell.text for cell in row] for row in Formatter().table(frame).rows]
+    assert cells == [["0.40 [0.30, ∞]", "∞ [20.0, ∞]"], ["∞ [1.25, ∞]", "10.0 [10.0, 20.0]"]]
+    tables = frames()
+    quality = tables["steering/quality.csv"].assign(cer_high=inf)
+    quality.loc[quality.index[0], "cer"] = inf
+    rates = tables["steering/control_rates.csv"].assign(ci_high=inf, direction="Latin to CJK")
+    for drawn in (steering.draw_quality(quality), steering.draw(rates, LANGUAGES)):
+        assert all(np.isfinite(axes.get_ylim()).all() for axes in drawn.axes)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "words"),
+    [("script_runs", "a run of letters"), ("characters", "one letter with its")],
+)
+def test_the_report_says_what_a_token_was(finished_run, tmp_path, tokens, words):
+    output = tmp_path / "report.html"
+    report.write_report(finished_run, output, {}, {}, {"Model": "m"}, rate_tokens=tokens)
+    assert f"A token is {words}" in output.read_text(encoding="utf-8")
 
 
 def test_findings_tell_collapse_from_control():
@@ -353,3 +507,28 @@ def test_tables_join_intervals_to_their_values():
     assert [cell.text for cell in table.rows[0]] == [
         "1,200", "0.00833", "0.36 [0.30, 0.40]", "50.0 [40.0, –]",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ("separation", "those with the largest standardised difference of means were taken"),
+        ("column", "the first by layer and submodule were taken"),
+        ("random", "lots were drawn among them"),
+    ],
+)
+def test_captions_and_findings_say_what_ties_decided(finished_run, tmp_path, rule, words):
+    """Of figures 3 and 4 and of the steered neurons; figure 2's sets have none."""
+    output = tmp_path / "report.html"
+    report.write_report(finished_run, output, {"ranking": {"ties": rule}}, {}, {"Model": "m"})
+    html = output.read_text()
+    top = (
+        "Ties of AP decided neurons of 1 of 12 sets (top 6 of a language), at most 2 of one, among 7 of "
+        f"equal AP (jpn, s2t, t\u00a0=\u00a01); {words}."
+    )
+    assert html.count(top) == 3  # captions of figures 3 and 4, and the findings
+    assert "No neuron of any top 6 of a language was decided by a tie." in html
+    assert (
+        "Ties of AP decided neurons of 1 of 6 sets (top 20 and bottom 20 of a language), at most 20 of "
+        f"one, among 1,411 of equal AP (jpn, t\u00a0=\u00a01); {words}."
+    ) in html

@@ -119,7 +119,7 @@ def write(path, activation, valid, dtype="float16", neurons=NEURONS, **told):
     hidden = np.zeros((len(activation), 2, 4), dtype)
     attributes = {"model": "made up", "revision": "r1"} | CONDITION | told
     ids = np.arange(len(activation)) * 3 + 7
-    with StoreWriter(path, ids, neurons, (2, 4), dtype, attributes) as writer:
+    with StoreWriter(path, ids, neurons, ["embedding", "0"], 4, dtype, attributes) as writer:
         writer.write(np.arange(len(activation)), activation.astype(dtype), hidden)
         writer.add("valid", valid)
     return path
@@ -198,7 +198,8 @@ def test_a_store_of_something_else_is_refused(tmp_path):
 def test_an_encoder_has_no_column_valid(tmp_path):
     activation = np.random.default_rng(5).normal(size=(3, len(NEURONS)))
     path = tmp_path / "deu.zarr"
-    with StoreWriter(path, [1, 2, 3], NEURONS, (2, 4), "float16", {"language": "deu"}) as writer:
+    places, told = ["embedding", "0"], {"language": "deu"}
+    with StoreWriter(path, [1, 2, 3], NEURONS, places, 4, "float16", told) as writer:
         hidden = np.zeros((3, 2, 4), np.float16)
         writer.write(np.arange(3), activation.astype(np.float16), hidden)
     measure(path, tmp_path / "measured.parquet", True, {"language": "deu"})

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import false_discovery_control, permutation_test
 
 from steplens.atomic import TableError, write_parquet
-from steplens.bootstrap import draw_counts
+from steplens.bootstrap import SentenceDraws
 from steplens.studies.gini import POINTS
 from steplens.studies.inequality_paired import N_FLIPS, families, holm, sign_flip_p
 from steplens.studies.inequality_summary import summarize
@@ -80,12 +80,12 @@ def tables(run):
     return {name: pd.read_csv(path, dtype={"layer": str}) for name, path in outputs.items()}
 
 
-def slow_draws(ids, sentences, values, stream):
-    """Means of resamples, a sentence at a time."""
-    ids = sorted(set(ids.tolist()))
+def slow_draws(kept, sentences, values):
+    """Means of resamples of the sentences of all languages, a sentence at a time."""
+    ids = sorted({one for stored, *_ in kept.values() for one in stored.tolist()})
     value_of = dict(zip(sentences.tolist(), values.tolist(), strict=True))
     draws = []
-    for counts in draw_counts(len(ids), N_RESAMPLES, SEED, stream):
+    for counts in SentenceDraws(np.array(ids), N_RESAMPLES, SEED).of(np.array(ids)):
         drawn = [
             value_of[one]
             for one, count in zip(ids, counts, strict=True)
@@ -105,7 +105,7 @@ def test_means_and_intervals_of_every_cell(run, tables):
     found = tables["gini"].set_index(["module", "task", "step", "language", "layer", "submodule"])
     assert found.index.is_unique
     assert len(found) == 10 * (4 * len(OF) + len(LAYERS))
-    for (*condition, language), (ids, sentences, gini, _) in kept.items():
+    for (*condition, language), (_, sentences, gini, _) in kept.items():
         for column, cell in enumerate(OF):
             row = found.loc[(*condition, language, *cell)]
             values = gini[:, column]
@@ -116,7 +116,7 @@ def test_means_and_intervals_of_every_cell(run, tables):
             if known.sum() < 2:
                 assert row[["ci_low", "ci_high"]].isna().all()
             elif column == 3:  # the slow one
-                ends = percentiles(slow_draws(ids, sentences, values, language))
+                ends = percentiles(slow_draws(kept, sentences, values))
                 np.testing.assert_allclose(row[["ci_low", "ci_high"]].tolist(), ends, atol=1e-8)
     assert (found["n_zero"] > 0).any()
 
@@ -136,14 +136,8 @@ def test_shares_and_curves(run, tables):
 
 def joint_draws(kept, condition, languages, column):
     """Draws of the mean over languages, from one draw of sentences."""
-    ids = np.concatenate([one[0] for one in kept.values()])
     draws = [
-        slow_draws(
-            ids,
-            kept[(*condition, one)][1],
-            kept[(*condition, one)][2][:, 3 + column],
-            "sentences",
-        )
+        slow_draws(kept, kept[(*condition, one)][1], kept[(*condition, one)][2][:, 3 + column])
         for one in languages
     ]
     return np.mean(draws, axis=0)
@@ -192,9 +186,8 @@ def test_differences_are_of_the_same_sentence(run, tables, pair):
     assert len(found) == 2 * 2 * 5 * 3
     for step, (column, layer) in itertools.product(STEPS, enumerate(LAYERS)):
         means, draws, pooled = [], [], []
-        every = np.concatenate([one[0] for one in kept.values()])
         for language in LANGUAGES:
-            ids, *speech = kept["decoder", pair[0], step, language]
+            _, *speech = kept["decoder", pair[0], step, language]
             _, *text = kept["decoder", pair[1], step, language]
             one, other = (
                 dict(zip(side[0].tolist(), side[1][:, 3 + column].tolist(), strict=True))
@@ -213,7 +206,7 @@ def test_differences_are_of_the_same_sentence(run, tables, pair):
             if len(values) == 1:
                 assert row[["ci_low", "ci_high"]].isna().all()
             else:
-                ends = percentiles(slow_draws(ids, sentences, values, language))
+                ends = percentiles(slow_draws(kept, sentences, values))
                 np.testing.assert_allclose(row[["ci_low", "ci_high"]].tolist(), ends, atol=1e-8)
                 test = permutation_test(
                     (values,), np.mean, permutation_type="samples", n_resamples=20_000, rng=3
@@ -221,7 +214,7 @@ def test_differences_are_of_the_same_sentence(run, tables, pair):
                 assert row["p"] == pytest.approx(test.pvalue, abs=0.015)
             means.append(values.mean())
             pooled.append(pd.Series(values / len(values), index=sentences))
-            draws.append(slow_draws(every, sentences, values, "sentences"))
+            draws.append(slow_draws(kept, sentences, values))
         row = found.loc[(*pair, step, "all", layer)]
         assert row["difference"] == pytest.approx(np.mean(means), abs=1e-8)
         ends = percentiles(np.mean(draws, axis=0))

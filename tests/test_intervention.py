@@ -201,6 +201,16 @@ def test_each_target_has_its_neurons_and_its_controls(ranking):
     assert "deu" not in {trial.target for trial in plan}
 
 
+def test_fewer_targets_leave_the_others_as_they_are(ranking):
+    """In the same order, with the same random neurons and the same other language."""
+    whole = [one for one in trials(ranking, "deu", 10, 2, 1) if one.target in ("jpn", "fra")]
+    chosen = trials(ranking, "deu", 10, 2, 1, targets=["jpn", "fra"])
+    assert [(one.target, one.control, one.neurons_of, one.fixed.digest) for one in chosen] == [
+        (one.target, one.control, one.neurons_of, one.fixed.digest) for one in whole
+    ]
+    assert trials(ranking, "deu", 10, 2, 1, targets=[]) == []
+
+
 def test_the_other_language_is_neither_source_nor_target():
     """The next after the target, around the list; none with two languages."""
     languages = ["deu", "spa", "fra"]

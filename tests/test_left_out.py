@@ -9,9 +9,12 @@ from test_rankings import NEURONS, write_store
 
 from steplens import outcomes
 from steplens.atomic import write_csv, write_parquet
+from steplens.bootstrap import SentenceDraws
 from steplens.comparing import compare_step, resampled_pairs
 from steplens.rank_stage import rank_condition
 from steplens.rankings import open_condition, open_ranking
+from steplens.scoring import character_edits
+from steplens.settings import Selection
 from steplens.summarizing import count_valid, score_decoding
 
 SIZES = {"deu": 9, "fra": 7, "jpn": 11}
@@ -116,11 +119,13 @@ def test_resamples_ranked_a_few_at_a_time_are_the_same(tmp_path, drawn_bytes):
         open_condition(write_stores(tmp_path / str(seed), activations(seed)), True)
         for seed in (0, 1)
     ]
-    expected = list(resampled_pairs(*conditions, 7, 3))
-    found = list(resampled_pairs(*conditions, 7, 3, drawn_bytes))
+    expected = list(resampled_pairs(*conditions, Selection(), 7, 3))
+    found = list(resampled_pairs(*conditions, Selection(), 7, 3, drawn_bytes))
     assert len(found) == len(expected) > 0
     for pair, other in zip(found, expected, strict=True):
-        np.testing.assert_array_equal(pair, other)
+        for one, same in zip(pair, other, strict=True):
+            np.testing.assert_array_equal(one.ap, same.ap)
+            np.testing.assert_array_equal(one.tiebreak, same.tiebreak)
 
 
 def test_counts_of_valid_utterances_are_without_them(tmp_path):
@@ -175,6 +180,50 @@ def test_recognition_is_scored_without_them(tmp_path, task):
     assert everything["cer"] > 0.3
     found = score(write_left_out(tmp_path / "quality.csv", {"deu": [2], "fra": [0, 1, 2]}))
     assert (found["n"], found["cer"], found["exact_match"]) == (2, 0, 1)
+
+
+def test_intervals_of_recognition_are_those_of_one_draw_of_sentences(tmp_path):
+    """Sentence by sentence: what a language lacks, leaves out or cannot translate counts for nothing."""
+    generator = np.random.default_rng(6)
+    ids = {"deu": [1, 2, 3, 5, 8, 9], "jpn": [2, 3, 4, 8]}
+    words = ["eins", "zwei", "drei", "vier"]
+    texts = {number: " ".join(generator.choice(words, 3)) for number in range(10)}
+    english = [line(number, text=text) for number, text in texts.items() if number != 5]
+    write_split(tmp_path, LANGUAGES["eng"], "test", english)
+    corpora, decodings, edits = {}, {}, {}
+    for language, own in ids.items():
+        corpora[language] = tmp_path / f"{language}.parquet"
+        sentences = pd.DataFrame({"utterance": own, "text": [texts[one] for one in own]})
+        write_parquet(sentences, corpora[language])
+        for task in ("s2t", "asr"):
+            decoded = [
+                texts[one] if generator.random() < 0.5 else f"{texts[one][2:]} mehr" for one in own
+            ]
+            decodings[task, language] = tmp_path / f"{task}-{language}.parquet"
+            write_parquet(sentences.assign(text=decoded), decodings[task, language])
+            edits[task, language] = {
+                one: character_edits(texts[one], text)
+                for one, text in zip(own, decoded, strict=True)
+                if one not in {"deu": [2], "jpn": []}[language] and (task, one) != ("s2t", 5)
+            }
+    score_decoding(
+        corpora, decodings, tmp_path, ["test"], "eng", 200, 7, tmp_path / "scores.csv",
+        write_left_out(tmp_path / "quality.csv", {"deu": [2]}),
+    )  # fmt: skip
+    every = np.unique(np.concatenate(list(ids.values())))
+    found = pd.read_csv(tmp_path / "scores.csv").set_index(["task", "language"])
+    for key, of_sentence in edits.items():
+        rates = []
+        for counts in SentenceDraws(every, 200, 7).of(every):
+            drawn = [of_sentence[one] for one in np.repeat(every, counts) if one in of_sentence]
+            if drawn:
+                total = np.sum(drawn, axis=0)
+                rates.append((total[0] / total[1], np.mean([one[0] == 0 for one in drawn])))
+        row = found.loc[key]
+        assert row["n"] == len(of_sentence)
+        for name, values in zip(("cer", "exact_match"), np.array(rates).T, strict=True):
+            ends = np.percentile(values, [2.5, 97.5])
+            assert [row[f"{name}_low"], row[f"{name}_high"]] == pytest.approx(ends, abs=1e-8)
 
 
 def test_steered_outputs_of_the_sentences_are_left_out_of_their_source_language_only():

@@ -78,12 +78,12 @@ def test_thirty_languages_and_eight_steps_are_planned(tmp_path):
         "corpus": 1, "speech_espeak": 1, "encode_speech": 1, "encode_text": 1, "decode": tasks,
         "capture": tasks * steps, "steer": 2,
     }  # fmt: skip
-    per_step = {"rank_decoder": tasks, "compare_step": 1, "reliability": 1}
+    per_step = {"rank_decoder": tasks, "compare_step": 1, "reliability": 1, "learning_curve": 1}
     once = {
-        "rank_encoder": 2, "gather_comparison": 7, "figure": 9,
+        "rank_encoder": 2, "gather_comparison": 8, "figure": 10,
         **dict.fromkeys(
-            ("speech_quality", "locate", "count_valid", "summarize_steering", "tables", "table5",
-             "recognition", "report"), 1,
+            ("speech_quality", "locate", "count_valid", "count_ties", "summarize_steering", "tables",
+             "table5", "recognition", "report"), 1,
         ),
     }  # fmt: skip
     expected = {rule: n * languages for rule, n in per_language.items()}

@@ -1,10 +1,13 @@
-"""The tool that measures rates: of the stages that run no model, at a small size."""
+"""The tools that measure: stages that run no model, at a small size, and what is made of several rounds."""
 
 import analysis_rates
 import pytest
+from full_size import tables, together
+from measure_rates import rounds_of
 
 from steplens.planning import UNIT_OF, rate_name
 from steplens.planning_studies import RATE_OF
+from steplens.rates import Rate
 
 
 @pytest.fixture
@@ -34,3 +37,50 @@ def test_every_rate_of_a_study_has_a_unit_and_is_measured():
     own = {rate_name(rule) for rule in RATE_OF}
     assert own <= set(UNIT_OF)
     assert own - {"steer", "decode"} <= set(analysis_rates.STAGES) <= set(UNIT_OF)
+
+
+def rate(seconds, stage="rank", load=1.0):
+    return Rate(stage, "any", "CPU x", UNIT_OF[stage], seconds, load, "measured", "here")
+
+
+def test_of_two_rounds_the_smaller_is_kept_and_both_are_named():
+    """Each row as soon as it is known, so that an interrupted round leaves those before it."""
+    rounds = iter(
+        [[rate(0.104), rate(2.0, "probe")], [rate(0.10119, load=0.5), rate(2.5, "probe")]]
+    )
+    found = list(rounds_of(lambda: next(rounds), 2))
+    assert [(one.stage, one.seconds_per_unit) for one in found] == [
+        ("rank", 0.104), ("probe", 2.0), ("rank", 0.10119), ("probe", 2.0),
+    ]  # fmt: skip
+    assert [one.source for one in found] == [
+        "here",
+        "here",
+        "here; two measurements: 0.104 and 0.101",
+        "here; two measurements: 2 and 2.5",
+    ]
+    assert found[2].load_seconds == 0.5
+
+
+def test_a_page_shows_the_seconds_of_every_round():
+    """And the most of memory and bytes."""
+    loads = [
+        {"needed_bytes": 5e6, "read_bytes": 6e6, "other_bytes": 1e6, "peak_bytes": peak,
+         "load_seconds": seconds, "first_read_seconds": 1.0}
+        for seconds, peak in ((33.14, 7e6), (34.0, 9e6))
+    ]  # fmt: skip
+    stages = [
+        {"seconds": seconds, "read_bytes": 6e6, "peak_bytes": 8e6, "store_bytes": 6000}
+        for seconds in (20.0, 21.26)
+    ]
+    numbers = {
+        "loads": {"decoder": together(loads)},
+        "stages": {"capture": together(stages)},
+        "check_seconds": [0.1, 0.114],
+        "checkpoint_bytes": 9e9,
+        "shapes": {},
+        "padding": {},
+    }
+    page = tables(numbers)
+    assert "| decoder | 5 | 6 | 1.00 | 33.1 / 34.0 | 1.0 / 1.0 | 9 |" in page
+    assert "| capture | 20.0 / 21.3 | 6 | 8 | 2 |" in page
+    assert "| check before any job | 0.10 / 0.11 s |" in page

@@ -13,10 +13,10 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from steplens.bootstrap import draw_counts
+from steplens.bootstrap import SentenceDraws
 from steplens.groups import StoreError
 from steplens.rank_stage import rank_condition
-from steplens.rankings import Ranking, open_ranking
+from steplens.rankings import Ranking, open_condition, open_ranking
 from steplens.studies.modality import rank_modality
 from steplens.studies.modality_tables import (
     STRONG_AP,
@@ -27,17 +27,19 @@ from steplens.studies.modality_tables import (
     shared_membership,
 )
 from steplens.studies.probes import (
+    N_RESAMPLES,
     _recalls,
-    _weights,
     assign_folds,
     out_of_fold,
+    places_of,
     probe_language,
 )
 
 LANGUAGES = ("deu", "cmn", "fra")
 STEP = 6
 N = 24
-HIDDEN = (6, 8)  # embedding, four layers, adapter
+PLACES = ["embedding", "0", "1", "2", "3", "adapter"]
+HIDDEN = (len(PLACES), 8)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +62,7 @@ def run(tmp_path_factory):
             hidden[:, 2:] += 4 * np.eye(HIDDEN[1])[place]
             path = folder / task / f"{code}.zarr"
             told = {"module": "decoder", "task": task, "step": STEP, "language": code}
-            write_store(path, activation, mask, hidden=hidden, **told)
+            write_store(path, activation, mask, hidden=hidden, places=PLACES, **told)
             stores[task][code] = path
             kept = mask & (np.arange(N) != 3)
             values[task, code] = activation[kept].astype(np.float16)
@@ -257,9 +259,9 @@ def test_intervals_draw_whole_sentences_and_count_languages_alike():
     sentences = np.concatenate([np.arange(12), np.arange(4, 12)])
     labels = np.repeat([0, 1], [12, 8])
     right = generator.random(20) < 0.6
-    weights = _weights(sentences, 3)
+    counts = SentenceDraws(np.arange(12), 1000, 3).of(np.arange(12))
+    weights = counts[:, sentences]
     rows = list(_recalls(right, labels, weights, ["deu", "jpn"]))
-    counts = draw_counts(12, len(weights), 3, "probes")
     drawn = []
     for count in counts:
         repeated = [np.repeat(right[labels == n], count[sentences[labels == n]]) for n in (0, 1)]
@@ -289,8 +291,7 @@ def test_layers_are_probed_by_name_beside_their_best_neuron(run, tmp_path):
         run["stores"]["s2t"], run["languages"]["s2t"], condition, output, 4, 1.0, 1, run["left_out"]
     )
     table = pd.read_csv(output, dtype={"layer": str}).set_index(["layer", "language"])
-    names = ["embedding", "0", "1", "2", "3", "adapter"]
-    assert list(dict.fromkeys(table.index.get_level_values(0))) == names
+    assert list(dict.fromkeys(table.index.get_level_values(0))) == PLACES
     mean = table.xs("all", level="language")
     assert (mean.loc[["embedding", "0"], "recall"] < 0.7).all()  # nothing was planted there
     assert (mean.loc[["1", "2", "3", "adapter"], "recall"] > 0.95).all()
@@ -304,6 +305,30 @@ def test_layers_are_probed_by_name_beside_their_best_neuron(run, tmp_path):
     assert table.loc[("2", "cmn"), "best_neuron_ap"] == pytest.approx(best)
     assert mean.loc["2", "best_neuron_ap"] == pytest.approx(ranking.ap[:, own].max(1).mean())
     assert np.isnan(mean.loc["adapter", "best_neuron_ap"])
+
+
+def test_intervals_of_a_layer_are_those_of_one_draw_of_all_stored_sentences(run, tmp_path):
+    """Valid or not: other steps and tasks then have the same draws. Whole sentences, as they repeat."""
+    condition = {"module": "decoder", "task": "t2t", "step": STEP}
+    stores, output = run["stores"]["t2t"], tmp_path / "probes.csv"
+    probe_language(stores, run["languages"]["t2t"], condition, output, 4, 1.0, 2, run["left_out"])
+    table = pd.read_csv(output, dtype={"layer": str}).set_index(["layer", "language"])
+    opened = open_condition(stores, True, run["left_out"], **condition)
+    sentences = [np.flatnonzero(run["valid"]["t2t", code]) for code in LANGUAGES]
+    fold = assign_folds(np.concatenate(sentences), 4, 2)
+    name, states = next(places_of(opened))
+    right = out_of_fold(states, opened.labels, fold, 1.0) == opened.labels
+    right = np.split(right, np.cumsum([len(one) for one in sentences])[:-1])
+    drawn = []
+    for counts in SentenceDraws(np.arange(N), N_RESAMPLES, 2).of(np.arange(N)):
+        sample = np.repeat(np.arange(N), counts)
+        values = [dict(zip(*one, strict=True)) for one in zip(sentences, right, strict=True)]
+        drawn.append([np.mean([one[s] for s in sample if s in one]) for one in values])
+    drawn = np.array(drawn)
+    for code, draws in (*zip(LANGUAGES, drawn.T, strict=True), ("all", drawn.mean(1))):
+        ends = np.percentile(draws, [2.5, 97.5])
+        row = table.loc[(name, code)]
+        assert [row["recall_low"], row["recall_high"]] == pytest.approx(ends, abs=1e-8)
 
 
 def test_a_ranking_of_other_stores_is_no_ranking_of_these(run, tmp_path):

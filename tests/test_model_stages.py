@@ -24,7 +24,7 @@ from steplens.models import (
     load_text_encoder,
     load_tokenizer,
 )
-from steplens.sites import neuron_table, slots
+from steplens.sites import MODULES, neuron_table, slots
 from steplens.store import open_store, read_states
 from steplens.takes import file_digest
 
@@ -161,6 +161,39 @@ def test_only_the_listed_submodules_are_left_out(checkpoint):
             assert name in hooked or name.rpartition(".")[2] in left_out, name
 
 
+@pytest.mark.parametrize("remainder", range(8))
+def test_the_half_frame_of_the_extractor_is_padding_that_only_an_adapter_unaware_of_it_reads(
+    source, reference, remainder
+):
+    """Of an odd number of frames transformers' extractor keeps the last one, filled up with zeros and masked.
+
+    Masked it changes nothing; transformers' own adapter reads it where the other frames reach less than half
+    a stride into a window.
+    """
+    from transformers import SeamlessM4TFeatureExtractor
+
+    model = reference["speech"]
+    stride = model.config.adaptor_stride
+    n_whole = 9 * stride + remainder % stride
+    wave = np.random.default_rng(remainder).normal(0, 0.1, 400 + 160 * 2 * n_whole)
+    theirs = SeamlessM4TFeatureExtractor()(
+        wave.astype(np.float32), sampling_rate=16_000, return_tensors="pt"
+    )
+    values, mask = theirs["input_features"], theirs["attention_mask"]
+    assert mask.tolist() == [[1] * n_whole + [0]]
+    assert (values[0, -1, 80:] == 0).all()
+    assert (values[0, -1, :80] != 0).any()
+    encoder = load_speech_encoder(source)
+    whole = values[:, :n_whole], mask[:, :n_whole]
+    with torch.no_grad():
+        ours = encoder(whole[0], attention_mask=whole[1]).last_hidden_state[0]
+        masked = encoder(values, attention_mask=mask).last_hidden_state[0, : len(ours)]
+        plain = model.speech_encoder(values, attention_mask=mask).last_hidden_state[0, : len(ours)]
+    assert relative_difference(masked, ours) < 1e-5
+    read = n_whole % stride < stride // 2
+    assert (relative_difference(plain, ours) > 1e-3) == read
+
+
 @pytest.mark.parametrize("module", ["speech_encoder", "text_encoder"])
 def test_an_utterance_is_the_same_alone_and_in_any_batch(source, features, module):
     """Activations and final states do not depend on padding (<= 1e-5 relative in float32)."""
@@ -228,6 +261,79 @@ def test_encoding_equals_plain_hooks_one_utterance_at_a_time(run, reference, che
         begin = int(store["n_positions"][:row].sum())
         kept = store["state"][begin : begin + states.last_hidden_state.shape[1]].to_numpy()
         assert relative_difference(kept, states.last_hidden_state[0]) < 1e-5
+    for handle in handles:
+        handle.remove()
+
+
+def _passed_alone(module, root, run, checkpoint, row, step):
+    """Pass one utterance of ``run`` through a module, and the positions that its store is of."""
+    from steplens.encoding import SpeechInput
+
+    tokenizer = load_tokenizer(_source(checkpoint))
+    tokenizer.src_lang = "deu"
+    with torch.no_grad():
+        if module == "speech_encoder":
+            spoken = SpeechInput(pd.read_parquet(run / "speech" / "deu.parquet"), run / "speech")
+            values, mask = spoken.pad([spoken.load(row)])
+            root(values, attention_mask=mask)
+        elif module == "text_encoder":
+            root(tokenizer(TEXTS[row], return_tensors="pt").input_ids)
+        else:
+            decoded = pd.read_parquet(run / "decoding" / "tr" / "deu.parquet")
+            tag = tokenizer.convert_tokens_to_ids("__deu__")
+            prefix = [3, tag, *decoded["tokens"].iloc[row][: step - 1]]
+            states = read_states(open_store(run / "encoder" / "text" / "deu.zarr"))[row]
+            root(torch.tensor([prefix]), encoder_hidden_states=torch.from_numpy(states[None]))
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_place_holds_the_output_that_it_is_named_after(
+    run, reference, checkpoint, source, tmp_path, module
+):
+    """What enters layer 0 is at "embedding", the output of layer 0 at "0", and the adapter's at its name."""
+    step = 2
+    if module == "decoder":
+        store = tmp_path / "step-02.zarr"
+        capture(
+            source, "tr", "deu", step, "", run / "encoder" / "text" / "deu.zarr",
+            run / "decoding" / "tr" / "deu.parquet", store, "float32", batch_size=4,
+            made_by=made_by(source),
+        )  # fmt: skip
+    else:
+        store = run / "encoder" / module.removesuffix("_encoder") / "deu.zarr"
+    data = open_store(store)
+    is_speech = module == "speech_encoder"
+    model = reference["speech" if is_speech else "text"]
+    root = model.text_decoder if module == "decoder" else getattr(model, module)
+    layers = root.encoder.layers if is_speech else root.layers
+    parts = [root.feature_projection] if is_speech else [root.embed_tokens, root.embed_positions]
+    modules = {"embedding": parts} | {str(n): [layer] for n, layer in enumerate(layers)}
+    if is_speech:
+        modules["adapter"] = [root.adapter]
+    assert data["place"].to_numpy().tolist() == list(modules)
+    seen: dict[str, list] = {}
+
+    def keep(place):
+        def hook(_module, _args, output):
+            values = output[0] if isinstance(output, tuple) else output
+            seen.setdefault(place, []).append(values[0].clone())
+
+        return hook
+
+    handles = [
+        part.register_forward_hook(keep(place)) for place, some in modules.items() for part in some
+    ]
+    valid = data["valid"].to_numpy() if "valid" in data else np.ones(len(TEXTS), dtype=bool)
+    assert valid.any()
+    for row in np.flatnonzero(valid):
+        seen.clear()
+        _passed_alone(module, root, run, checkpoint, row, step)
+        for place, outputs in seen.items():
+            values = sum(outputs)
+            slow = values[-1] if module == "decoder" else values.mean(0)
+            found = data["hidden_state"].sel(place=place)[row].to_numpy()
+            assert relative_difference(found, slow) < 1e-5, place
+        assert set(seen) == set(modules)
     for handle in handles:
         handle.remove()
 

@@ -5,15 +5,16 @@ import pandas as pd
 import pytest
 
 from steplens import outcomes as measures
-from steplens.atomic import write_parquet
-from steplens.bootstrap import draw_counts
-from steplens.control import control_rate
+from steplens.atomic import write_csv, write_parquet
+from steplens.bootstrap import SentenceDraws, draw_counts
+from steplens.control import PAIRS_OF_THE_PAPER, control_rate
 from steplens.languages import load_languages
 
 LANGUAGES = load_languages()
 SCRIPTS = {"deu": "Latin", "fra": "Latin", "jpn": "CJK"}
 N_RESAMPLES, SEED = 60, 3
 SENTENCES = {"deu": [4, 7, 9, 12, 20, 31], "fra": [4, 9, 12, 50], "jpn": [7, 9, 31]}
+ALL_SENTENCES = sorted({one for own in SENTENCES.values() for one in own})
 WORDS = {"Latin": ["ja", "das ist", "nein"], "CJK": ["本", "日本語", "行く"]}
 
 
@@ -65,26 +66,41 @@ def condition(task, step, source, target, control):
 
 
 def slow_rate(part):
+    if part.empty:
+        return np.nan
     source, target = part[["source", "target"]].iloc[0]
     return control_rate(part["text"], SCRIPTS[target], SCRIPTS[source])
 
 
-def resamples(source):
-    """The sentences of each resample, as often as they were drawn."""
-    sentences = sorted(SENTENCES[source])
-    for counts in draw_counts(len(sentences), N_RESAMPLES, SEED, source):
-        yield np.repeat(sentences, counts)
+def resamples():
+    """The sentences of each resample, as often as they were drawn: the same for every language."""
+    for counts in SentenceDraws(np.array(ALL_SENTENCES), N_RESAMPLES, SEED).of(ALL_SENTENCES):
+        yield np.repeat(ALL_SENTENCES, counts)
 
 
 def resampled(part, sentences):
-    """The outcomes of a condition, sentence by sentence as drawn."""
+    """The outcomes of a condition, sentence by sentence as drawn; what it lacks counts for nothing."""
     by_sentence = dict(list(part.groupby("utterance")))
-    return pd.concat([by_sentence[sentence] for sentence in sentences])
+    drawn = [by_sentence[sentence] for sentence in sentences if sentence in by_sentence]
+    return pd.concat(drawn) if drawn else part.head(0)
+
+
+def quotient(over, under):
+    """0 / 0 has no value, x / 0 is infinite."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.divide(over, under)
 
 
 def interval(values):
-    values = np.array(values, dtype=float)
-    return tuple(np.percentile(values[np.isfinite(values)], [2.5, 97.5]))
+    """Linear between neighbours; what has no value is left out, what is infinite counts as infinite."""
+    values = sorted(value for value in values if not np.isnan(value))
+    ends = []
+    for share in (0.025, 0.975):
+        place = share * (len(values) - 1)
+        below, above = values[int(np.floor(place))], values[int(np.ceil(place))]
+        part = place - np.floor(place)
+        ends.append(below if below == above else below + part * (above - below))
+    return tuple(ends)
 
 
 def test_rates_pool_all_texts_of_a_condition_over_random_seeds(rated):
@@ -113,7 +129,7 @@ def test_the_interval_of_a_rate_is_that_of_a_literal_bootstrap(rated):
     table = measures.control_rates(rated)
     for row in table[table["control"].isin(["random", "steered"])][::5].itertuples():
         part = condition(row.task, row.step, row.source, row.target, row.control)
-        rates = [slow_rate(resampled(part, drawn)) for drawn in resamples(row.source)]
+        rates = [slow_rate(resampled(part, drawn)) for drawn in resamples()]
         assert (row.ci_low, row.ci_high) == pytest.approx(interval(rates), abs=1e-12)
 
 
@@ -128,7 +144,7 @@ def test_the_interval_of_a_rate_is_that_of_a_literal_bootstrap(rated):
 def test_an_effect_is_the_mean_difference_of_the_pairs_and_its_bootstrap(
     rated, direction, pairs, baseline
 ):
-    """In each resample one draw of a source's sentences serves both conditions."""
+    """In each resample one draw of sentences serves both conditions, and both source languages."""
     found = measures.effects(rated, LANGUAGES)
     (row,) = found[
         (found["task"] == "tr") & (found["step"] == 6)
@@ -139,8 +155,8 @@ def test_an_effect_is_the_mean_difference_of_the_pairs_and_its_bootstrap(
     assert row.difference == pytest.approx(difference, abs=1e-12)
     assert row.n_pairs == 2
     drawn = [
-        [slow_rate(resampled(one, d)) - slow_rate(resampled(other, d)) for d in resamples(source)]
-        for (source, _), (one, other) in zip(pairs, parts, strict=True)
+        [slow_rate(resampled(one, d)) - slow_rate(resampled(other, d)) for d in resamples()]
+        for one, other in parts
     ]
     expected = interval(np.mean(drawn, axis=0))
     assert (row.ci_low, row.ci_high) == pytest.approx(expected, abs=1e-12)
@@ -174,16 +190,15 @@ def test_ratios_are_tr_over_asr_of_the_steered_condition_with_a_paired_bootstrap
     for row in found[::3].itertuples():
         asr, tr = (condition(t, row.step, row.source, row.target, "steered") for t in ("asr", "tr"))
         assert row.ratio == pytest.approx(slow_rate(tr) / slow_rate(asr), rel=1e-12)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            drawn = [
-                np.divide(slow_rate(resampled(tr, d)), slow_rate(resampled(asr, d)))
-                for d in resamples(row.source)
-            ]
+        drawn = [
+            quotient(slow_rate(resampled(tr, d)), slow_rate(resampled(asr, d))) for d in resamples()
+        ]
         assert (row.ci_low, row.ci_high) == pytest.approx(interval(drawn), abs=1e-12)
 
 
 def test_the_mean_ratio_of_a_step_is_that_of_its_pairs_with_their_joint_bootstrap(rated):
     found = measures.mean_ratios(rated, min_source_rate=0.10)
+    found = found[found["pairs"] == "all"]
     pairs = measures.ratios(rated, min_source_rate=0.10)
     assert found["step"].tolist() == [1, 6]
     assert found["n_pairs"].tolist() == pairs.groupby("step").size().tolist()
@@ -191,12 +206,12 @@ def test_the_mean_ratio_of_a_step_is_that_of_its_pairs_with_their_joint_bootstra
     row, drawn = found.iloc[1], []
     for source, target in pairs[pairs["step"] == 6][["source", "target"]].to_numpy():
         asr, tr = (condition(task, 6, source, target, "steered") for task in ("asr", "tr"))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = [
-                np.divide(slow_rate(resampled(tr, d)), slow_rate(resampled(asr, d)))
-                for d in resamples(source)
+        drawn.append(
+            [
+                quotient(slow_rate(resampled(tr, d)), slow_rate(resampled(asr, d)))
+                for d in resamples()
             ]
-        drawn.append(np.where(np.isfinite(ratio), ratio, np.nan))
+        )
     expected = interval(np.nanmean(drawn, axis=0))
     assert (row["ci_low"], row["ci_high"]) == pytest.approx(expected, abs=1e-12)
 
@@ -241,7 +256,7 @@ def test_quality_by_hand():
     assert steered["unfinished_share"] == pytest.approx(1 / 3)
     assert steered["n_texts"] == 3
     edits, characters = np.array([1, 4, 2]), np.array([3, 4, 2])
-    counts = draw_counts(3, N_RESAMPLES, SEED, "deu")
+    counts = SentenceDraws(np.array([1, 2, 3]), N_RESAMPLES, SEED).of([1, 2, 3])
     expected = interval((counts * edits).sum(1) / (counts * characters).sum(1))
     assert (steered["cer_low"], steered["cer_high"]) == pytest.approx(expected, abs=1e-12)
     expected = interval((counts * [0, 1, 1]).sum(1) / 3)
@@ -256,21 +271,166 @@ def test_quality_of_empty_references_is_nan():
     assert found[["cer", "cer_low", "cer_high"]].isna().all(axis=None)
 
 
-def test_one_draw_of_sentences_serves_all_conditions_of_a_source(draws):
+def test_one_draw_of_sentences_serves_all_conditions_and_languages(draws):
     """The sums of a sentence's indicator are how often it was drawn, whatever else is summed."""
-    for source, sentences in SENTENCES.items():
-        counts = draw_counts(len(sentences), N_RESAMPLES, SEED, source)
-        for position, sentence in enumerate(sorted(sentences)):
-            found = draws.weighted_sums(source, np.array([sentence]), np.ones(1))
-            np.testing.assert_array_equal(found, counts[:, position])
+    counts = SentenceDraws(np.array(ALL_SENTENCES), N_RESAMPLES, SEED).of(ALL_SENTENCES)
+    for position, sentence in enumerate(ALL_SENTENCES):
+        found = draws.weighted_sums(np.array([sentence]), np.ones(1))
+        np.testing.assert_array_equal(found, counts[:, position])
 
 
 def test_weighted_sums_add_all_outcomes_of_a_drawn_sentence(draws):
     """Two outputs of sentence 9 and one of 50; values of any trailing shape."""
     values = np.array([[1.0, 10], [2, 20], [4, 40]])
-    found = draws.weighted_sums("fra", np.array([9, 50, 9]), values)
-    counts = draw_counts(4, N_RESAMPLES, SEED, "fra")  # sentences 4, 9, 12, 50
-    np.testing.assert_allclose(found, counts[:, [1]] * [5, 50] + counts[:, [3]] * [2, 20])
+    found = draws.weighted_sums(np.array([9, 50, 9]), values)
+    counts = SentenceDraws(np.array(ALL_SENTENCES), N_RESAMPLES, SEED).of([9, 50])
+    np.testing.assert_allclose(found, counts[:, [0]] * [5, 50] + counts[:, [1]] * [2, 20])
+
+
+def planted(shared, n=400):
+    """Steered outputs of two source languages: of 20 tokens, how many are Japanese hangs on the sentence.
+
+    ``shared`` is the share of the variance between sentences that both languages have in common.
+    Also the share of Japanese by language and sentence, (2, n).
+    """
+    generator = np.random.default_rng(4)
+    content, own = generator.normal(size=n), generator.normal(size=(2, n))
+    counts = np.clip(np.round(10 + 3 * (shared**0.5 * content + (1 - shared) ** 0.5 * own)), 0, 20)
+    rows = [
+        ("asr", 6, source, "jpn", control, 0, number, True, 0,
+         " ".join(["本"] * japanese + ["a"] * (20 - japanese)), "a")
+        for source, of_source in zip(("deu", "fra"), counts.astype(int).tolist(), strict=True)
+        for number, japanese_ones in enumerate(of_source)
+        for control, japanese in (("steered", japanese_ones), ("unsteered", 0))
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=OUTCOMES.columns), counts / 20
+
+
+@pytest.mark.parametrize("shared", [0.0, 0.5, 1.0])
+def test_what_a_sentence_does_to_both_source_languages_widens_the_interval_of_their_mean(shared):
+    """By the square root of one plus the correlation, against draws of each language apart."""
+    outcomes, rates = planted(shared)
+    draws = measures.Draws(outcomes, 4000, SEED)
+    found = measures.effects(measures.rate_draws(outcomes, LANGUAGES, draws), LANGUAGES)
+    (row,) = found[found["baseline"] == "unsteered"].itertuples()
+    width = row.ci_high - row.ci_low
+    n = rates.shape[1]
+    expected = 2 * 1.96 * rates.mean(0).std() / n**0.5
+    assert width == pytest.approx(expected, rel=0.06)
+    apart = [
+        draw_counts(n, 4000, SEED, source) @ one / n
+        for source, one in zip(("deu", "fra"), rates, strict=True)
+    ]
+    low, high = np.percentile(np.mean(apart, axis=0), [2.5, 97.5])
+    correlation = np.corrcoef(rates)[0, 1]
+    assert width / (high - low) == pytest.approx((1 + correlation) ** 0.5, rel=0.08)
+
+
+def with_rare_asr(**texts):
+    """One pair a keyword, ``source_target``: steered texts of four sentences in asr and tr."""
+    rows = [
+        (task, 6, *pair.split("_"), "steered", 0, number, True, 0, text, "a")
+        for pair, tasks in texts.items()
+        for task, written in tasks.items()
+        for number, text in enumerate(written)
+    ]
+    return pd.DataFrame(rows, columns=OUTCOMES.columns)
+
+
+# In a third of the resamples the one sentence in which asr wrote Japanese is not drawn.
+RARE = {"asr": ["本 本 本", "a", "a", "a"], "tr": ["本 a"] * 4}
+NEVER_INFINITE = {"asr": ["本 a"] * 4, "tr": ["本 a a"] * 4}
+
+
+def test_a_ratio_to_nothing_is_infinite_and_so_is_a_mean_with_one(tmp_path):
+    """Before, such resamples were left out: the interval ended at what the others gave."""
+    outcomes = with_rare_asr(deu_jpn=RARE, fra_jpn=NEVER_INFINITE)
+    draws = measures.Draws(outcomes, 400, SEED)
+    rated = measures.rate_draws(outcomes, LANGUAGES, draws)
+    tables = {
+        "ratios": measures.ratios(rated, 0.1),
+        "means": measures.mean_ratios(rated, 0.1).query("pairs == 'all'"),
+    }
+    for table in tables.values():
+        write_csv(table, tmp_path / "table.csv")
+        (row, *others) = pd.read_csv(tmp_path / "table.csv").itertuples()
+        assert np.isfinite([row.ratio, row.ci_low]).all()
+        assert row.ci_high == np.inf
+        assert all(np.isfinite(one.ci_high) for one in others)
+    assert tables["means"]["n_pairs"].tolist() == [2]
+
+
+def test_nothing_over_nothing_has_no_value_and_is_left_out():
+    """Both tasks wrote Japanese in one sentence alone: where it is not drawn there is no ratio."""
+    both = {"asr": ["本 a", "a", "a", "a"], "tr": ["本", "a", "a", "a"]}
+    outcomes = with_rare_asr(deu_jpn=both)
+    rated = measures.rate_draws(outcomes, LANGUAGES, measures.Draws(outcomes, 400, SEED))
+    for table in (measures.ratios(rated, 0.1), measures.mean_ratios(rated, 0.1)):
+        assert np.isfinite(table[["ratio", "ci_low", "ci_high"]]).all(axis=None)
+
+
+def test_without_a_lowest_rate_a_pair_of_two_noughts_is_no_pair_of_the_mean():
+    nothing = {"asr": ["a"] * 4, "tr": ["a"] * 4}
+    outcomes = with_rare_asr(deu_jpn=nothing, fra_jpn=NEVER_INFINITE)
+    rated = measures.rate_draws(outcomes, LANGUAGES, measures.Draws(outcomes, 100, SEED))
+    (row,) = measures.mean_ratios(rated, 0.0).query("pairs == 'all'").itertuples()
+    assert row.ratio == pytest.approx(2 / 3)
+    assert row.n_pairs == 1
+
+
+def test_the_mean_ratio_over_the_paper_s_pairs_leaves_spanish_out():
+    """Spanish is in the mean over all pairs; both say over how many pairs they are."""
+    assert {
+        ("deu", "cmn"), ("deu", "jpn"), ("fra", "cmn"), ("fra", "jpn"),
+        ("cmn", "deu"), ("jpn", "deu"), ("cmn", "fra"), ("jpn", "fra"),
+    } == PAIRS_OF_THE_PAPER  # fmt: skip
+    spanish = made_up(seed=2).query("source == 'fra' or target == 'fra'").replace("fra", "spa")
+    spanish = spanish[spanish["source"] != spanish["target"]]
+    outcomes = pd.concat([OUTCOMES, spanish], ignore_index=True)
+    rated = measures.rate_draws(outcomes, LANGUAGES, measures.Draws(outcomes, N_RESAMPLES, SEED))
+    pairs = measures.ratios(rated, 0.10)
+    found = measures.mean_ratios(rated, 0.10)
+    assert list(zip(found["step"], found["pairs"], strict=True)) == [
+        (step, name) for step in (1, 6) for name in ("all", "paper")
+    ]
+    for row in found.itertuples():
+        part = pairs[pairs["step"] == row.step]
+        if row.pairs == "paper":
+            part = part[(part["source"] != "spa") & (part["target"] != "spa")]
+        assert row.n_pairs == len(part) == {"all": 6, "paper": 4}[row.pairs]
+        assert [row.asr, row.tr, row.ratio] == pytest.approx(part[["asr", "tr", "ratio"]].mean())
+    # The paper's are those of a run without Spanish, to the last draw.
+    without = measures.rate_draws(OUTCOMES, LANGUAGES, measures.Draws(outcomes, N_RESAMPLES, SEED))
+    own = measures.mean_ratios(without, 0.10)
+    columns = [one for one in own.columns if one != "pairs"]
+    for name in ("all", "paper"):
+        pd.testing.assert_frame_equal(
+            own[own["pairs"] == name][columns].reset_index(drop=True),
+            found[found["pairs"] == "paper"][columns].reset_index(drop=True),
+        )
+
+
+def test_without_a_pair_of_the_paper_there_is_no_mean_over_its_pairs():
+    outcomes = with_rare_asr(spa_jpn=NEVER_INFINITE)
+    rated = measures.rate_draws(outcomes, LANGUAGES, measures.Draws(outcomes, 100, SEED))
+    assert measures.mean_ratios(rated, 0.1)["pairs"].tolist() == ["all"]
+    empty = measures.mean_ratios(rated, 1.0)
+    assert empty.empty
+    assert "pairs" in empty.columns
+
+
+def test_a_rate_by_characters_weighs_a_word_by_its_letters():
+    outcomes = with_rare_asr(deu_jpn={"asr": ["本 abc", "été"], "tr": ["本 a"]})
+    draws = measures.Draws(outcomes, 50, SEED)
+    by_runs, by_characters = (
+        {
+            row["task"]: row["rate"]
+            for row, _ in measures.rate_draws(outcomes, LANGUAGES, draws, *more)
+        }
+        for more in ((), ("characters",))
+    )
+    assert by_runs == {"asr": 1 / 3, "tr": 1 / 2}
+    assert by_characters == {"asr": 1 / 7, "tr": 1 / 2}
 
 
 def test_gathering_puts_the_unsteered_text_beside_each_steered_one(tmp_path):

@@ -144,17 +144,30 @@ def test_work_of_the_paper():
     assert units["encode_text"] == 5 * 1000 * 30
     assert units["capture"] == 4 * 5 * 3 * 1000
     # 4 targets, each with its own neurons, another language's and three random sets.
-    assert interventions(config) == 4 * 5
+    assert interventions(config, "deu") == 4 * 5
     limit = config.decoding.max_new_tokens
     assert units["decode"] == pytest.approx(4 * 5 * 1000 * min(limit, 33))
     assert units["steer"] == 2 * 5 * 3 * 100 * 20 * limit
     assert units["rank_decoder"] == pytest.approx(4 * 3 * 5000 * 491_520 / 1e6)
-    # Both halves of 10 splits, and 20 shuffles that cost as much as 7 resamples each, of both modalities.
-    assert units["reliability"] == pytest.approx(3 * 2 * (2 * 10 + 20 * 7) * 5000 * 491_520 / 1e6)
+    # Both halves of 10 splits, and 20 shuffles that cost as much as 1.6 resamples each, of both modalities.
+    per_draw = 3 * 2 * 5000 * 491_520 / 1e6
+    assert units["reliability"] == pytest.approx((2 * 10 + 20 * 1.6) * per_draw)
+    # Of three fractions five subsets each, whole and in halves; all sentences, and both halves of 10 splits.
+    assert units["learning_curve"] == pytest.approx((3 * 5 * 3 + 1 + 2 * 10) * per_draw)
+
+
+def test_only_pairs_are_steered():
+    """Two targets of German, one of French: no work for the other sources."""
+    pairs = [["deu", "jpn"], ["fra", "jpn"], ["deu", "cmn"]]
+    config = parse_config(settings(steering={"n_utterances": 50, "n_random": 3, "pairs": pairs}))
+    assert config.steering_targets == {"deu": ["cmn", "jpn"], "fra": ["jpn"]}
+    assert [interventions(config, one) for one in ("deu", "fra", "spa")] == [10, 5, 0]
+    units = work_units(config, LARGE, sentences(config), ENGINES)
+    assert units["steer"] == 2 * 3 * 15 * 50 * config.decoding.max_new_tokens
 
 
 def test_interventions_are_those_that_steer_makes():
-    """With two languages there is no third whose neurons could be fixed."""
+    """With two languages there is no third whose neurons could be fixed; with one pair there is."""
     import numpy as np
 
     from steplens.rankings import Ranking
@@ -163,13 +176,14 @@ def test_interventions_are_those_that_steer_makes():
 
     config = json.loads((ROOT / "resources/demo/seamless-m4t-v2-demo/config.json").read_text())
     neurons = neuron_table(config, "decoder")
-    for languages in (LANGUAGES, LANGUAGES[:2]):
+    for languages, pairs in ((LANGUAGES, []), (LANGUAGES[:2], []), (LANGUAGES, [["deu", "jpn"]])):
         shape = (len(languages), len(neurons))
         ap = np.random.default_rng(1).random(shape)
         ranking = Ranking(list(languages), ap, ap.astype("f4"), np.full(len(languages), 9), neurons)
-        planned = parse_config(settings(languages=list(languages)))
-        made = trials(ranking, "deu", 5, planned.steering.n_random, 1)
-        assert len(made) == interventions(planned)
+        planned = parse_config(settings(languages=list(languages), steering={"pairs": pairs}))
+        targets = planned.steering_targets["deu"]
+        made = trials(ranking, "deu", 5, planned.steering.n_random, 1, targets=targets)
+        assert len(made) == interventions(planned, "deu")
 
 
 def test_another_engine_does_the_speech_half_once_more():

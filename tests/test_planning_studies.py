@@ -13,6 +13,7 @@ from steplens.plan_report import FOLDERS
 from steplens.planning import PUBLISHED, STAGES, Model, stage_of
 from steplens.planning_studies import RATE_OF, RULES, study_bytes, study_units
 from steplens.rankings import Ranking
+from steplens.selection import Scores
 from steplens.sites import neuron_table
 from steplens.studies.causal import ModalityNeurons, trials
 from steplens.studies.inequality import measure
@@ -70,7 +71,7 @@ def test_sets_are_those_that_the_study_fixes():
     neurons = neuron_table(settings, "decoder")
     ap = np.random.default_rng(1).random((len(LANGUAGES), len(neurons)))
     ranking = Ranking(list(LANGUAGES), ap, ap.astype("f4"), np.full(len(ap), 9), neurons)
-    own = ModalityNeurons("speech", ap[0], ap[1])
+    own = ModalityNeurons("speech", Scores(ap[0]), ap[1])
     one = config().causal
     made = trials(ranking, "deu", ap[2], one.ks, one.n_random, 1, own)
     assert len(made) == len(one.ks) * (3 + 2 * one.n_random)

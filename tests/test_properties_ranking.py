@@ -13,6 +13,7 @@ from hypothesis.extra.numpy import arrays
 from made_stores import NEURONS, write_store
 from property_settings import examples
 from sklearn.metrics import average_precision_score
+from slow_statistics import slow_ap, slow_separation
 
 from steplens import sorting
 from steplens.bootstrap import centred_interval, draw_counts, percentile_interval
@@ -20,6 +21,7 @@ from steplens.comparing import resampled_pairs
 from steplens.ranking import average_precision, rank
 from steplens.rankings import open_condition
 from steplens.resampling import resampled_average_precision
+from steplens.settings import Selection
 
 DTYPES = (np.float16, np.float32)
 
@@ -215,11 +217,15 @@ def test_intervals_are_percentiles_of_what_is_finite_and_centred_ones_as_wide(dr
     )
 
 
+# Some sentences stand in both languages, some in one.
+IDS = {"deu": np.arange(0, 22, 2).tolist(), "jpn": np.arange(5, 16).tolist()}
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_resample_of_two_conditions_is_that_of_scikit_learn_on_repeated_utterances(
     tmp_path, seed
 ):
-    """One draw of sentences a language serves speech and text, valid in either or not."""
+    """One draw of sentence ids serves both languages, speech and text, valid in either or not."""
     generator = np.random.default_rng(seed)
     few, n, stores, kept = NEURONS[:9], 11, {}, {}
     for modality in ("speech", "text"):
@@ -228,11 +234,17 @@ def test_a_resample_of_two_conditions_is_that_of_scikit_learn_on_repeated_uttera
             values = generator.integers(-3, 4, (n, len(few))).astype(np.float16)
             valid = generator.random(n) < 0.8
             path = tmp_path / modality / f"{language}.zarr"
-            stores[modality][language] = write_store(path, values, valid, neurons=few)
+            write_store(path, values, valid, IDS[language], few)
+            stores[modality][language] = path
             kept[modality, language] = values.astype(np.float64), valid
     conditions = [open_condition(stores[modality], True) for modality in stores]
-    pairs = list(resampled_pairs(*conditions, n_resamples=5, seed=seed))
-    counts = {language: draw_counts(n, 5, seed, language) for language in ("deu", "jpn")}
+    pairs = list(resampled_pairs(*conditions, Selection(), n_resamples=5, seed=seed))
+    known = sorted({*IDS["deu"], *IDS["jpn"]})
+    drawn = draw_counts(len(known), 5, seed, "sentences")
+    counts = {
+        language: np.array([[row[known.index(one)] for one in IDS[language]] for row in drawn])
+        for language in IDS
+    }
     assert len(pairs) == 5
     for draw, pair in enumerate(pairs):
         for modality, found in zip(stores, pair, strict=True):
@@ -241,11 +253,11 @@ def test_a_resample_of_two_conditions_is_that_of_scikit_learn_on_repeated_uttera
                 values, valid = kept[modality, language]
                 rows.append(np.repeat(values, counts[language][draw] * valid, axis=0))
             labels = np.repeat([0, 1], [len(part) for part in rows])
-            expected = [
-                [average_precision_score(labels == c, v) for v in np.concatenate(rows).T]
-                for c in range(2)
-            ]
-            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)  # float32
+            values = np.concatenate(rows)
+            np.testing.assert_allclose(found.ap, slow_ap(values, labels, 2), rtol=0, atol=1e-6)
+            np.testing.assert_allclose(
+                found.tiebreak, slow_separation(values, labels, 2), rtol=1e-5, atol=1e-6
+            )  # float32
 
 
 def test_a_compiled_kernel_is_not_kept_when_what_it_calls_in_another_file_changed(tmp_path):
@@ -254,6 +266,7 @@ def test_a_compiled_kernel_is_not_kept_when_what_it_calls_in_another_file_change
     package.mkdir()
     (package / "__init__.py").touch()
     (package / "resampling.py").touch()
+    (package / "separation.py").touch()
     (package / "ranking.py").write_text(
         "from numba import njit\n"
         "from .sorting import make_sortable\n"

@@ -9,7 +9,7 @@ from sklearn.metrics import average_precision_score
 from steplens.location import locate
 from steplens.rank_stage import rank_condition
 from steplens.rankings import open_condition, open_ranking
-from steplens.sites import neuron_table
+from steplens.sites import neuron_table, place_names
 from steplens.store import open_store
 from steplens.store_writer import StoreWriter
 
@@ -23,7 +23,9 @@ def write_store(path, activation, valid=None, neurons=NEURONS, model="demo"):
     n_rows = len(activation)
     hidden = np.zeros((n_rows, 3, 8), np.float16)
     provenance = {"model": model, "revision": "r1", "language": Path(path).stem}
-    with StoreWriter(path, range(n_rows), neurons, (3, 8), "float16", provenance) as writer:
+    with StoreWriter(
+        path, range(n_rows), neurons, place_names(2), 8, "float16", provenance
+    ) as writer:
         writer.write(np.arange(n_rows), activation, hidden)
         if valid is not None:
             writer.add("valid", valid)

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from made_stores import NEURONS, write_store
-from sklearn.metrics import average_precision_score
+from slow_statistics import slow_top
 
 from steplens.groups import StoreError
 from steplens.rank_stage import rank_condition
 from steplens.rankings import open_condition
-from steplens.relabelling import Examples, draw_halves, shuffle_labels
+from steplens.relabelling import Examples, TooFewUtterances, draw_halves, shuffle_labels
 from steplens.reliability import (
     MEASURES,
     TopColumns,
@@ -81,7 +81,8 @@ def test_draws_repeat_with_their_seed():
 )
 def test_too_few_utterances_for_halves_are_an_error_that_names_the_language(sentences, count):
     few = examples(sentences, "text")
-    with pytest.raises(ValueError, match=rf"halves: text: jpn has {count} valid .* at least 2 "):
+    message = rf"halves: text: jpn has {count} valid .* at least 2 "
+    with pytest.raises(TooFewUtterances, match=message):
         draw_halves([examples([np.arange(9)] * 3), few], 2, SEED)
 
 
@@ -222,18 +223,6 @@ def test_rankings_of_other_stores_or_of_something_else_are_refused(
     assert not any(path.exists() for path in paths.values())
 
 
-def slow_top(values, labels, k=K):
-    """Top-k sets by scikit-learn, a neuron at a time."""
-    ap = np.array(
-        [
-            [average_precision_score(labels == c, column) for column in values.T]
-            for c in range(len(LANGUAGES))
-        ]
-    )
-    order = [sorted(range(len(row)), key=lambda j, row=row: (-round(row[j], 12), j)) for row in ap]
-    return [set(columns[:k]) for columns in order]
-
-
 @pytest.fixture(scope="module")
 def drawn(run):
     """By modality: activations, labels, and the halves and shuffles of its utterances."""
@@ -253,35 +242,40 @@ def drawn(run):
 def test_stability_is_that_of_halves_ranked_by_scikit_learn(tables, drawn):
     tops = {
         modality: [
-            [slow_top(values[part], labels[part]) for part in (half, ~half)] for half in halves
+            [slow_top(values[part], labels[part], 3, K) for part in (half, ~half)]
+            for half in halves
         ]
         for modality, (values, labels, halves, _) in drawn.items()
     }
     found = tables["stability"].set_index(["measure", "language"])
     assert list(found.index) == list(itertools.product(MEASURES, [*LANGUAGES, "mean"]))
     every = {measure: [] for measure in MEASURES}
+    chance = K / 60
     for place, language in enumerate(LANGUAGES):
         shares = {measure: [] for measure in MEASURES}
         for speech, text in zip(tops["speech"], tops["text"], strict=True):
             (s1, s2), (t1, t2) = ([half[place] for half in one] for one in (speech, text))
             within = len(s1 & s2) / K, len(t1 & t2) / K
             across = (len(s1 & t2) + len(s2 & t1)) / (2 * K)
-            corrected = across / np.sqrt(within[0] * within[1])
+            beyond = (within[0] - chance) * (within[1] - chance)
+            corrected = (across - chance) / np.sqrt(beyond) if min(within) > chance else np.nan
             for measure, share in zip(MEASURES, (*within, across, corrected), strict=True):
                 shares[measure].append(share)
         for measure, values in shares.items():
             every[measure].append(values)
             row = found.loc[measure, language]
-            assert row["share"] == pytest.approx(np.mean(values), abs=1e-8)
-            assert row["share_low"] == pytest.approx(min(values), abs=1e-8)
-            assert row["share_high"] == pytest.approx(max(values), abs=1e-8)
-            if measure != "corrected":
-                assert row["chance"] == pytest.approx(K / 60, abs=1e-8)
+            assert row["share"] == pytest.approx(np.nanmean(values), abs=1e-8)
+            assert row["share_low"] == pytest.approx(np.nanmin(values), abs=1e-8)
+            assert row["share_high"] == pytest.approx(np.nanmax(values), abs=1e-8)
+            assert row["n_without"] == np.isnan(values).sum()
+            expected = 0 if measure == "corrected" else chance
+            assert row["chance"] == pytest.approx(expected, abs=1e-8)
             for modality in ("speech", "text"):
                 assert row[f"n_{modality}"] == (drawn[modality][1] == place).sum()
     for measure, values in every.items():
-        over_languages = np.mean(values, axis=0)
+        over_languages = np.nanmean(values, axis=0)
         row = found.loc[measure, "mean"]
+        assert row["n_without"] == np.isnan(values).sum()
         assert row["share"] == pytest.approx(over_languages.mean(), abs=1e-8)
         assert row["share_low"] == pytest.approx(over_languages.min(), abs=1e-8)
     assert (found["step"] == STEP).all()
@@ -290,10 +284,10 @@ def test_stability_is_that_of_halves_ranked_by_scikit_learn(tables, drawn):
 
 def test_the_null_is_that_of_shuffles_ranked_by_scikit_learn(tables, drawn):
     tops = {
-        modality: [slow_top(values, labels) for labels in shuffles]
+        modality: [slow_top(values, labels, 3, K) for labels in shuffles]
         for modality, (values, _, _, shuffles) in drawn.items()
     }
-    real = [slow_top(values, labels) for values, labels, _, _ in drawn.values()]
+    real = [slow_top(values, labels, 3, K) for values, labels, _, _ in drawn.values()]
 
     def ratio(speech, text):
         counts = np.array([[len(one & other) for other in text] for one in speech])
@@ -341,12 +335,70 @@ def test_shared_neurons_are_those_of_python_sets():
     assert shared_neurons(one, other).tolist() == expected
 
 
-def test_halves_that_share_nothing_have_no_corrected_overlap():
-    speech = np.array([[[[0, 1]]], [[[2, 3]]]])  # (2 halves, 1 split, 1 language, k = 2)
-    found = stability(speech, speech, 10)
-    assert found["speech"] == found["text"] == 0
-    assert found["speech_text"] == 0  # the halves that are set side by side are never the same
+def sets_sharing(*shares, n_neurons=100, k=20):
+    """Halves (2, 1 split, 1 language, k) of speech and of text: shared within speech, text, and across."""
+    within_speech, within_text, across = (round(k * share) for share in shares)
+    free = iter(range(n_neurons))
+    take = lambda n: [next(free) for _ in range(n)]  # noqa: E731
+    first = take(k)
+    second = first[:within_speech] + take(k - within_speech)
+    # Text takes what it shares with speech from where the halves of speech differ, then its own.
+    text_first = second[k - across :] + take(k - across)
+    text_second = first[k - across :] + text_first[k - within_text :]
+    text_second += take(k - across - within_text)
+    return np.array([[[first]], [[second]]]), np.array([[[text_first]], [[text_second]]])
+
+
+def test_the_corrected_overlap_takes_chance_off_all_three_terms():
+    speech, text = sets_sharing(0.5, 0.5, 0.3)
+    found = {name: one.item() for name, one in stability(speech, text, 100).items()}
+    assert [found[name] for name in MEASURES[:3]] == [0.5, 0.5, 0.3]
+    assert found["corrected"] == pytest.approx((0.3 - 0.2) / (0.5 - 0.2))
+    assert [found[f"{name}_chance"] for name in MEASURES] == [0.2, 0.2, 0.2, 0]
+
+
+@pytest.mark.parametrize(
+    ("within_speech", "within_text"),
+    [(0.0, 0.5), (0.5, 0.0), (0.15, 0.5), (0.2, 0.5), (0.5, 0.2), (0.1, 0.1)],
+)
+def test_halves_that_agree_no_better_than_chance_have_no_corrected_overlap(
+    within_speech, within_text
+):
+    """Two factors below chance have a positive product, and no value either."""
+    speech, text = sets_sharing(within_speech, within_text, 0.1)
+    found = stability(speech, text, 100)
+    assert (found["speech"], found["text"]) == (within_speech, within_text)
     assert np.isnan(found["corrected"]).all()
+    assert found["corrected_chance"] == 0
+
+
+def noisy_halves(generator, planted, n_splits, n_neurons, k, noise):
+    """Top-k of planted neurons, seen through noise, in two halves: (2, n_splits, n_languages, k)."""
+    signal = np.zeros((len(planted), n_neurons))
+    np.put_along_axis(signal, planted, 1.0, axis=1)
+    seen = signal + noise * generator.normal(size=(2, n_splits, *signal.shape))
+    return top_k(seen, k)
+
+
+@pytest.mark.parametrize("noise", [0.3, 0.4, 0.5])  # half as much: four times the sentences
+@pytest.mark.parametrize("planted", ["shared", "independent"])
+def test_the_true_overlap_is_found_however_noisy_the_halves(planted, noise):
+    """With chance left in, 0.38 came out as 0.39, 0.42 and 0.46, and nothing as 0.04, 0.07 and 0.13."""
+    generator = np.random.default_rng(8)
+    k, n_neurons, n_languages = 100, 4000, 8
+    drawn = np.array([generator.permutation(n_neurons) for _ in range(n_languages)])
+    speech, text = drawn[:, :k], drawn[:, k - 38 : 2 * k - 38]
+    if planted == "independent":
+        text = np.array([generator.permutation(n_neurons)[:k] for _ in range(n_languages)])
+    chance = k / n_neurons
+    true = np.mean([len({*one} & {*other}) for one, other in zip(speech, text, strict=True)]) / k
+    expected = (true - chance) / (1 - chance)
+    assert expected == pytest.approx({"shared": 0.364, "independent": 0}[planted], abs=0.03)
+    halves = [noisy_halves(generator, one, 10, n_neurons, k, noise) for one in (speech, text)]
+    found = stability(*halves, n_neurons)
+    assert found["speech"].mean() < {0.3: 0.7, 0.4: 0.4, 0.5: 0.25}[noise]
+    assert not np.isnan(found["corrected"]).any()
+    assert found["corrected"].mean() == pytest.approx(expected, abs=0.03)
 
 
 def test_apart_means_the_text_of_the_next_shuffle():

@@ -70,15 +70,24 @@ SETTINGS = {
     "`model.dtype`; `model.device` from `cpu` to `cuda` where `dtype` is `auto`": config(
         "model={device: cuda}"
     ),
+    "`encoding.fixed_seconds`": config("encoding={fixed_seconds: 3}"),
     "`store.dtype`": config("store={dtype: float32}"),
     "`decoding.max_new_tokens`": config("decoding={max_new_tokens: 40}"),
     "`ranking.include_step_invariant`": config("ranking={include_step_invariant: false}"),
+    "`ranking.ties`, `ranking.scope`": config("ranking={ties: column}"),
     "`comparison.k`": config("comparison={k: 300}"),
     "`comparison.k_sweep`, `comparison.resamples`": config("comparison={k_sweep: [10, 20]}"),
+    "`comparison.splits`": config("comparison={splits: 8}"),
+    "`comparison.shuffles`": config("comparison={shuffles: 30}"),
+    "`comparison.subsets`": config("comparison={subsets: 4}"),
     "`steering.k`, `steering.n_utterances`, `steering.n_random`": config("steering={k: 100}"),
     "`steering.n_random` and `steering.n_utterances` change places": config(
         "steering={n_random: 30, n_utterances: 2}"
     ),
+    "`steering.pairs`": config(
+        "steering={pairs: [[deu,spa],[deu,fra],[deu,cmn],[deu,jpn],[jpn,deu]]}"
+    ),
+    "`steering.rate_tokens`": config("steering={rate_tokens: characters}"),
     "`steering.resamples`, `min_source_rate`, `degenerate_tokens`": config(
         "steering={min_source_rate: 0.2}"
     ),
@@ -251,6 +260,25 @@ def test_a_language_more_computes_its_own_and_the_statistics(finished, tmp_path)
     for path in change.run.glob("results/demo/*/**/fra*"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     assert_row(rows("A language more")["a language joins `languages`"], change.jobs())
+
+
+@pytest.mark.demo
+def test_a_pair_more_steers_its_source_alone(finished, tmp_path):
+    """Of German the outputs are there. The pair of another source is two jobs, one of each task."""
+    change = Change(finished, scratch=tmp_path)
+    one, two = (
+        ("--config", f"steering={{pairs: [{pairs}]}}")
+        for pairs in ("[deu,jpn]", "[deu,jpn],[jpn,cmn]")
+    )
+    touched = snakemake(change.own(), "--touch", "--quiet", "all", *one)
+    assert touched.returncode == 0, touched.stderr
+    assert planned(change.run, *one) == {}
+    for path in change.run.glob("results/demo/steering/texts/*/jpn/*.parquet"):
+        path.unlink()
+    change.options += two
+    assert_row(
+        rows("A pair more")["a pair of another source joins `steering.pairs`"], change.jobs()
+    )
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score
 
 from steplens.bootstrap import (
     SentenceDraws,
@@ -10,7 +11,7 @@ from steplens.bootstrap import (
     percentile_interval,
 )
 from steplens.ranking import average_precision
-from steplens.resampling import resampled_average_precision
+from steplens.resampling import relabelled_average_precision, resampled_average_precision
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
@@ -145,3 +146,72 @@ def test_a_centred_interval_keeps_the_spread_and_moves_to_the_estimate():
     assert moved_high == pytest.approx(high + shift)
     assert moved_low < 2.0 < moved_high
     assert np.isnan(centred_interval([np.nan], 2.0)).all()
+
+
+def labellings_of(generator, n_labellings, n_examples, n_classes):
+    """Random ones, with at least one example of each class."""
+    labels = np.arange(n_examples) % n_classes
+    return np.array([generator.permutation(labels) for _ in range(n_labellings)])
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+@pytest.mark.parametrize("values", ["distinct", "ties", "constant"])
+@pytest.mark.parametrize(("n_examples", "n_classes", "n_labellings"), [(31, 3, 12), (700, 9, 5)])
+def test_labellings_side_by_side_equal_one_after_the_other(
+    dtype, values, n_examples, n_classes, n_labellings
+):
+    """To the last bit, with more neurons than one thread takes at a time."""
+    generator = np.random.default_rng()
+    activations = {
+        "distinct": generator.normal(size=(n_examples, 70)),
+        "ties": generator.integers(-3, 4, (n_examples, 70)) / 2,  # both zeros among them
+        "constant": np.full((n_examples, 70), 1.5),
+    }[values].astype(dtype)
+    labels = labellings_of(generator, n_labellings, n_examples, n_classes)
+    found = relabelled_average_precision(activations, labels, n_classes)
+    expected = [average_precision(activations, one, n_classes) for one in labels]
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_labellings_equal_scikit_learn():
+    generator = np.random.default_rng()
+    activations = np.round(generator.normal(size=(40, 6)), 1).astype("f2")
+    labels = labellings_of(generator, 4, 40, 3)
+    found = relabelled_average_precision(activations, labels, 3)
+    for draw, one in enumerate(labels):
+        for c in range(3):
+            for neuron, column in enumerate(activations.T):
+                expected = average_precision_score(one == c, column)
+                assert found[draw, c, neuron] == pytest.approx(expected, abs=1e-12)
+
+
+def test_no_labelling_gives_no_ap():
+    found = relabelled_average_precision(np.ones((4, 3), "f2"), np.empty((0, 4), int), 2)
+    assert found.shape == (0, 2, 3)
+
+
+@pytest.mark.parametrize("shape", [(5,), (2, 4)])
+def test_labellings_of_another_shape_are_refused(shape):
+    with pytest.raises(ValueError, match=r"labels: expected \(n_labellings, 5\), got shape"):
+        relabelled_average_precision(np.zeros((5, 1), "f4"), np.zeros(shape, int), 2)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([[0, 1, 0, 1], [1, 1, 1, 1]], r"class \[0\] is empty"),
+        ([[0, 1, 0, 1], [0, 1, 2, 1]], "expected 0 to 1, got 0 to 2"),
+        ([[0.0, 1.0, 0.0, 1.0]], "expected integers, got float64"),
+    ],
+)
+def test_a_labelling_that_cannot_be_ranked_is_refused(labels, message):
+    with pytest.raises(ValueError, match=message):
+        relabelled_average_precision(np.zeros((4, 2), "f4"), np.array(labels), 2)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_refused_under_any_labels_and_named(value):
+    activations = np.zeros((4, 40), "f2")
+    activations[2, 37] = value
+    with pytest.raises(ValueError, match=f"got {value} at example 2, neuron 37"):
+        relabelled_average_precision(activations, np.array([[0, 1, 0, 1]] * 3), 2)

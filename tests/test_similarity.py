@@ -9,7 +9,7 @@ import pytest
 
 from steplens.atomic import read_parquet, write_parquet
 from steplens.groups import ROW_CHUNK, StoreError
-from steplens.sites import neuron_table
+from steplens.sites import neuron_table, place_names
 from steplens.store_writer import StoreWriter
 from steplens.studies.cca import principal_components, svcca_pwcca
 from steplens.studies.cka import cka, gram
@@ -29,9 +29,10 @@ STEP = {"module": "decoder", "tasks": ("s2t", "t2t"), "step": 6}
 
 
 def write_states(path, states, ids, valid=None, **attributes):
-    """A store of made-up hidden states, (n, layers, hidden)."""
+    """A store of made-up hidden states, (n, places, hidden)."""
     told = {"model": "made up", "revision": "r1", "language": path.stem} | attributes
-    with StoreWriter(path, ids, NEURONS, states.shape[1:], "float16", told) as writer:
+    places = place_names(N_LAYERS, adapter=states.shape[1] > N_LAYERS + 1)
+    with StoreWriter(path, ids, NEURONS, places, states.shape[2], "float16", told) as writer:
         for start in range(0, len(ids), ROW_CHUNK):
             rows = np.arange(start, min(start + ROW_CHUNK, len(ids)))
             activation = np.zeros((len(rows), len(NEURONS)), np.float16)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from steplens.sites import MODULES, neuron_table, slots
+from steplens.sites import MODULES, neuron_table, places, slots
 
 LARGE = {
     "hidden_size": 1024,
@@ -184,3 +184,12 @@ def test_a_missing_key_is_named(module, key):
     config = {name: value for name, value in SMALL.items() if name != key}
     with pytest.raises(ValueError, match=f"expected a key '{key}'"):
         neuron_table(config, module)
+
+
+def test_places_are_the_embedding_the_layers_and_the_adapter_of_speech():
+    layers = ["0", "1"]
+    assert places(SMALL, "text_encoder") == ["embedding", *layers]
+    assert places(SMALL, "decoder") == ["embedding", *layers]
+    assert places(SMALL, "speech_encoder") == ["embedding", *layers, "adapter"]
+    assert places(SMALL | {"add_adapter": False}, "speech_encoder") == ["embedding", *layers]
+    assert len(places(LARGE, "speech_encoder")) == 26

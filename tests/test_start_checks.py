@@ -1,21 +1,32 @@
 """What is looked at when a run starts: bytes against free space, and who is asked for a GPU."""
 
+import json
 import shutil
 from collections import namedtuple
 
+import numpy as np
 import pytest
 from conftest import ROOT
 from fleurs_files import LANGUAGES, line, write_split
+from made_stores import NEURONS, write_store
 from test_workflow import snakemake
 
 from steplens import disk_space, start_checks
 from steplens.config import parse_config
 from steplens.disk_space import MARGIN_BYTES, DiskSpaceError, in_words, require_space
+from steplens.groups import StoreError
 from steplens.planning import Sentences, disk_bytes, published_model
-from steplens.start_checks import check_start, notes, require_gpus, require_neurons, run_bytes
+from steplens.start_checks import (
+    check_start,
+    notes,
+    require_gpus,
+    require_neurons,
+    require_stores,
+    run_bytes,
+)
 
 Usage = namedtuple("Usage", "total used free")
-Job = namedtuple("Job", "rule wildcards output")
+Job = namedtuple("Job", "rule wildcards output input", defaults=[()])
 Rule = namedtuple("Rule", "name")
 PAPER = {
     "model": {"path": "facebook/seamless-m4t-v2-large", "revision": "0" * 40},
@@ -130,6 +141,25 @@ def test_a_k_that_nothing_uses_may_be_any():
 
 def test_two_scripts_and_greedy_decoding_need_no_word():
     assert notes(parse_config({})) == []
+
+
+def test_stores_of_another_format_are_refused_before_the_first_job(tmp_path):
+    """Those that are read; not those that are made anew, and none that is sound."""
+    marks = [write_store(tmp_path / f"{one}.zarr", np.ones((3, len(NEURONS)))) / "zarr.json"
+             for one in ("deu", "fra", "jpn", "spa")]  # fmt: skip
+    for mark in marks[1:]:
+        root = json.loads(mark.read_text())
+        root["attributes"]["format_version"] = 2
+        mark.write_text(json.dumps(root))
+    again = Job(Rule("capture"), None, [str(marks[3])])
+    require_stores([again, Job(Rule("rank_decoder"), None, ["r"], [str(marks[0]), str(marks[3])])])
+    rank = Job(Rule("rank_decoder"), None, ["r"], [str(one) for one in marks])
+    with pytest.raises(StoreError) as refused:
+        require_stores([again, rank])
+    told, command = str(refused.value).splitlines()
+    assert told.startswith(f"{tmp_path}/fra.zarr: format_version: expected 3, got 2")
+    assert "run the workflow again. Of 2 this is the first" in told
+    assert command == f"rm -r {tmp_path}/fra.zarr {tmp_path}/jpn.zarr"
 
 
 def test_snakemake_says_it_in_one_line_and_runs_nothing(tmp_path):

@@ -118,6 +118,25 @@ def test_a_step_more_generates_that_step_alone(run, generated, tmp_path):
     assert json.loads((tmp_path / ".parts" / "generated.json").read_text()) == {"outputs": 0}
 
 
+def test_a_pair_more_generates_its_outputs_alone(run, generated, tmp_path):
+    """Two steps, one target, three conditions, four sentences; another target's rows stay as they are."""
+    whole = run(folder=tmp_path / "whole")
+    generated.clear()
+    run(targets=["jpn"])
+    assert sum(generated) == 2 * 3 * 4
+    one = pd.read_parquet(tmp_path / "step-06.parquet")
+    assert set(one["target"]) == {"jpn"}
+    assert set(one.query("control == 'other_language'")["neurons_of"]) == {"spa"}
+    generated.clear()
+    assert run(targets=["jpn", "spa"]) == whole
+    assert sum(generated) == 2 * 3 * 4
+    both = pd.read_parquet(tmp_path / "step-06.parquet").query("target == 'jpn'")
+    pd.testing.assert_frame_equal(both.reset_index(drop=True), one)
+    generated.clear()
+    run(targets=["jpn"])
+    assert generated == []
+
+
 def test_what_is_new_in_a_step_is_generated_alone(run, generated):
     """Another random control, or fewer sentences; with another k all but nothing is the same."""
     run()

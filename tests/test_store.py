@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 import zarr
 
-from steplens import groups, store_check, store_writer
+from steplens import dump_journal, groups, store_check, store_writer
 from steplens.groups import (
     COMMIT_MARK,
     NEURON_CHUNK,
@@ -20,15 +20,16 @@ from steplens.groups import (
     create_array,
     group_path,
 )
-from steplens.sites import neuron_table
+from steplens.sites import neuron_table, place_names
 from steplens.store import open_store, read_states
 from steplens.store_check import check_store
 from steplens.store_writer import SHARD_CHUNKS, StoreWriter
 
 CONFIG = {"hidden_size": 2, "decoder_ffn_dim": 3, "decoder_layers": 2}
 NEURONS = neuron_table(CONFIG, "decoder")
-COORDINATES = ("utterance", "layer", "submodule", "unit", "step_invariant")
-HIDDEN_SHAPE = (3, 2)
+COORDINATES = ("utterance", "place", "layer", "submodule", "unit", "step_invariant")
+PLACES = place_names(2)
+HIDDEN_SHAPE = (len(PLACES), 2)
 N_ROWS = 2 * ROW_CHUNK + 37  # two whole windows and a part of one
 
 
@@ -52,7 +53,7 @@ def write_store(path, data, shuffle=None, batch=50, dtype="float16", **attribute
     n_rows = len(activation)
     provenance = {"model": "m", "revision": None} | attributes
     with StoreWriter(
-        path, range(100, 100 + n_rows), NEURONS, HIDDEN_SHAPE, dtype, provenance
+        path, range(100, 100 + n_rows), NEURONS, PLACES, 2, dtype, provenance
     ) as writer:
         for start in range(0, n_rows, ROW_CHUNK):
             rows = np.arange(start, min(start + ROW_CHUNK, n_rows))
@@ -145,12 +146,11 @@ def test_a_store_of_the_paper_has_few_files(tmp_path, n_neurons):
 def test_the_codec_saves_what_exponents_repeat(tmp_path, dtype, at_most):
     """float16 activations of any scale, kept as they are or as float32."""
     values = np.random.default_rng(4).normal(size=(256, 4096)).astype("f2").astype(dtype)
-    create_array(tmp_path, "one", values.shape, values.shape, dtype, ["row", "column"])[...] = (
-        values
-    )
-    size = (tmp_path / "one" / "c.0.0").stat().st_size
+    dims = ["utterance", "neuron"]
+    create_array(tmp_path, "activation", values.shape, values.shape, dtype, dims)[...] = values
+    size = (tmp_path / "activation" / "c.0.0").stat().st_size
     assert size < at_most * values.nbytes
-    np.testing.assert_array_equal(zarr.open_array(tmp_path / "one")[...], values)
+    np.testing.assert_array_equal(zarr.open_array(tmp_path / "activation")[...], values)
 
 
 def test_coordinates_equal_the_neuron_table(tmp_path):
@@ -161,16 +161,53 @@ def test_coordinates_equal_the_neuron_table(tmp_path):
         np.testing.assert_array_equal(opened[name], NEURONS[name].to_numpy())
 
 
+def test_places_are_told_by_name(tmp_path):
+    """The output of layer 0 is at "0", and what enters it at "embedding"."""
+    _, hidden, _ = data = made_up(4)
+    opened = open_store(write_store(tmp_path / "one.zarr", data))
+    assert opened["hidden_state"].dims == ("utterance", "place", "hidden")
+    assert opened["place"].to_numpy().tolist() == ["embedding", "0", "1"]
+    for entry, name in enumerate(PLACES):
+        found = opened.hidden_state.sel(place=name)
+        np.testing.assert_array_equal(found, hidden[:, entry])
+
+
+def test_without_steplens_a_layers_code_is_its_number(tmp_path):
+    """Whoever sees the codes alone must not take the embedding for the output of layer 0."""
+    _, hidden, _ = data = made_up(4)
+    opened = xr.open_zarr(write_store(tmp_path / "one.zarr", data))
+    for layer in (0, 1):
+        found = opened.hidden_state.sel(place=layer)
+        np.testing.assert_array_equal(found, hidden[:, PLACES.index(str(layer))])
+    told = opened["place"].attrs
+    assert told["flag_values"] == [-1, 0, 1]
+    assert told["flag_meanings"] == "embedding 0 1"
+
+
+@pytest.mark.parametrize("places", [["0", "0"], ["before layer 0"], ["embedding", ""]])
+def test_places_that_cannot_be_told_apart_on_disk_are_refused(tmp_path, places):
+    with pytest.raises(ValueError, match="names of place: expected distinct names without blanks"):
+        StoreWriter(tmp_path / "one.zarr", [1], NEURONS, places, 2, "float16", {})
+
+
+def test_an_array_that_nothing_is_said_of_is_refused(tmp_path):
+    """So that every variable has its long_name and units."""
+    with pytest.raises(ValueError, match=r"array name: expected one of activation, .* got 'extra'"):
+        groups.add_array(tmp_path, "extra", np.ones(3), ["utterance"])
+
+
 def test_xarray_opens_it_by_itself_with_the_names_of_dimensions(tmp_path):
     activation, hidden, states = data = made_up(5)
     opened = xr.open_zarr(write_store(tmp_path / "one.zarr", data))
+    assert set(opened.coords) == {*COORDINATES}
     assert {name: array.dims for name, array in opened.variables.items()} == {
         "activation": ("utterance", "neuron"),
-        "hidden_state": ("utterance", "layer", "hidden"),
+        "hidden_state": ("utterance", "place", "hidden"),
         "valid": ("utterance",),
         "n_positions": ("utterance",),
         "state": ("position", "hidden"),
         "utterance": ("utterance",),
+        "place": ("place",),
         **dict.fromkeys(("layer", "submodule", "unit", "step_invariant"), ("neuron",)),
     }
     np.testing.assert_array_equal(opened["activation"], activation)
@@ -190,7 +227,7 @@ def test_attributes_hold_digest_provenance_and_versions(tmp_path):
     attrs = open_store(write_store(tmp_path / "one.zarr", made_up(2), dtype_of_run="f2")).attrs
     assert len(attrs["digest"]) == 64
     assert attrs["dtype_of_run"] == "f2"
-    assert attrs["format_version"] == 2
+    assert attrs["format_version"] == groups.FORMAT_VERSION
     assert attrs["versions"]["zarr"] == zarr.__version__
 
 
@@ -201,7 +238,7 @@ def test_the_commit_mark_names_the_store_too(tmp_path):
 
 
 def _begin(path, n_rows=4, dtype="float16"):
-    return StoreWriter(path, range(n_rows), NEURONS, HIDDEN_SHAPE, dtype, {})
+    return StoreWriter(path, range(n_rows), NEURONS, PLACES, 2, dtype, {})
 
 
 def _rows(*rows):
@@ -261,13 +298,18 @@ def test_nothing_there_is_refused_by_its_path(tmp_path):
         open_store(tmp_path / "none.zarr")
 
 
-def test_another_format_version_is_refused(tmp_path):
+@pytest.mark.parametrize("version", [2, 99, None])
+def test_another_format_version_is_refused(tmp_path, version):
     mark = write_store(tmp_path / "one.zarr", made_up(2)) / COMMIT_MARK
     root = json.loads(mark.read_text())
-    root["attributes"]["format_version"] = 99
+    root["attributes"]["format_version"] = version
     mark.write_text(json.dumps(root))
-    with pytest.raises(StoreError, match=r"one\.zarr: format_version: expected 2, got 99"):
-        open_store(mark)
+    message = (
+        rf"one\.zarr: format_version: expected 3, got {version}: .*; delete the folder and run"
+    )
+    for read in (open_store, check_store):
+        with pytest.raises(StoreError, match=message):
+            read(mark)
 
 
 @pytest.mark.parametrize("rows", [(-1, 0), (3, 4), (1, 2)], ids=["below", "above", "again"])
@@ -346,7 +388,7 @@ def dump(path, data, stop=None, key="a", with_states=True, written=None):
     with (
         contextlib.suppress(KeyboardInterrupt),
         StoreWriter(
-            path, range(n_rows), NEURONS, HIDDEN_SHAPE, "float16", {"model": "m"}, {"key": key}
+            path, range(n_rows), NEURONS, PLACES, 2, "float16", {"model": "m"}, {"key": key}
         ) as writer,
     ):
         for row in range(writer.n_kept, n_rows):
@@ -390,6 +432,44 @@ def test_nothing_is_kept_of_a_dump_that_something_else_made(tmp_path, windows):
     dump(tmp_path / "one.zarr", data, 25)
     dump(tmp_path / "one.zarr", data, key="b", written=written)
     assert written == list(range(35))
+
+
+def test_nothing_is_kept_of_a_dump_in_another_format(tmp_path, windows, monkeypatch):
+    """The same rows and key, and arrays that are described otherwise."""
+    data, written = made_up(35), []
+    with monkeypatch.context() as before:
+        before.setattr(dump_journal, "FORMAT_VERSION", groups.FORMAT_VERSION - 1)
+        path = dump(tmp_path / "one.zarr", data, 25)
+    described = path / "hidden_state" / "zarr.json"
+    described.write_text(described.read_text().replace('"place"', '"layer"'))
+    dump(path, data, written=written)
+    assert written == list(range(35))
+    assert files(path) == files(dump(tmp_path / "whole.zarr", data))
+
+
+def test_nothing_is_kept_of_a_dump_of_the_second_format(tmp_path, windows):
+    """Its key named no format."""
+    data, written = made_up(35), []
+    path = dump(tmp_path / "one.zarr", data, 25)
+    content = {
+        "utterances": list(range(35)), "dtype": "float16", "attributes": {"model": "m"},
+        "shapes": {"activation": [len(NEURONS)], "hidden_state": list(HIDDEN_SHAPE)},
+        "depends_on": {"key": "a"},
+    }  # fmt: skip
+    key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    journal = path / dump_journal.NAME
+    journal.write_text(json.dumps(json.loads(journal.read_text()) | {"key": key}))
+    dump(path, data, written=written)
+    assert written == list(range(35))
+
+
+def test_nothing_is_kept_of_a_dump_of_other_places(tmp_path, windows):
+    """As many of them, with other names."""
+    data = made_up(35)
+    path = dump(tmp_path / "one.zarr", data, 25)
+    told = ("float16", {"model": "m"}, {"key": "a"})
+    writer = StoreWriter(path, range(35), NEURONS, ["embedding", "0", "adapter"], 2, *told)
+    assert writer.n_kept == 0
 
 
 def test_a_window_that_went_bad_is_made_again_with_all_after_it(tmp_path, windows):

@@ -13,8 +13,8 @@ from steplens import planning_studies
 
 ALL_RULES = {
     "corpus", "speech_espeak", "speech_quality", "encode_speech", "encode_text", "decode",
-    "capture", "rank_encoder", "rank_decoder", "compare_step", "reliability",
-    "gather_comparison", "locate", "count_valid", "steer", "summarize_steering", "tables",
+    "capture", "rank_encoder", "rank_decoder", "compare_step", "reliability", "learning_curve",
+    "gather_comparison", "locate", "count_valid", "count_ties", "steer", "summarize_steering", "tables",
     "table5", "recognition", "figure", "report", "rank_modality", *planning_studies.RULES,
 }  # fmt: skip
 
@@ -38,9 +38,18 @@ def test_a_fresh_run_has_every_stage(project):
     assert jobs["steer"] == 2 * 5
 
 
+def test_only_sources_of_pairs_are_steered(project):
+    """Three pairs of two sources: German to Japanese, Japanese to German and to French."""
+    jobs = planned(project, "--config", "steering={pairs: [[deu, jpn], [jpn, deu], [jpn, fra]]}")
+    assert set(jobs) == ALL_RULES
+    assert jobs["steer"] == 2 * 2
+    assert jobs["decode"] == 4 * 5
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
+        ("steering={pairs: [[deu, jp]]}", "got 'jp'; did you mean 'jpn'?"),
         ("langauges=[deu,jpn]", "langauges: unknown key; did you mean 'languages'?"),
         ("languages=[deu,japanese]", "got 'japanese'; did you mean 'jpn'?"),
         ("languages=[deu,jp]", "did you mean 'jpn'?"),

@@ -2,10 +2,11 @@
 
     python tools/full_size.py                          # the second family, some 9 GB in a temporary folder
     python tools/full_size.py --family seamless_m4t    # the first, large
-    python tools/full_size.py --write docs/full_size.md
+    python tools/full_size.py --rounds 2 --write docs/full_size.md
 
-Every measurement is a process of its own, with the shards out of the page cache before it starts. It
-takes some minutes on two cores. ``--write`` replaces the tables between the marks of a page.
+Every measurement is a process of its own, with the shards out of the page cache before it starts. A round
+takes some minutes on two cores. Run it while nothing else runs; seconds are printed of every round, of memory
+and bytes the most. ``--write`` replaces the tables between the marks of a page.
 """
 
 import argparse
@@ -26,7 +27,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "workflow"))
 
-from steplens.checkpoint import check_checkpoint  # noqa: E402
+from steplens.checkpoint import check_checkpoint, checkpoint_digest  # noqa: E402
 from steplens.checkpoint_tensors import tensor_shapes  # noqa: E402
 from steplens.model_files import ModelFiles, read_header  # noqa: E402
 from steplens.model_source import ModelSource  # noqa: E402
@@ -108,6 +109,7 @@ def write_inputs(folder: Path) -> None:
 
     from steplens.atomic import write_parquet
     from steplens.audio import SAMPLING_RATE_HZ, write_wav
+    from steplens.takes import file_digest
 
     generator = np.random.default_rng(2)
     numbers = list(range(len(TEXTS)))
@@ -116,7 +118,9 @@ def write_inputs(folder: Path) -> None:
     lengths = [int(seconds * SAMPLING_RATE_HZ) for seconds in SECONDS]
     for number, length in zip(numbers, lengths, strict=True):
         write_wav(folder / f"{number}.wav", generator.normal(0, 0.1, length).astype(np.float32))
-    speech = {"utterance": numbers, "path": [f"{n}.wav" for n in numbers], "n_samples": lengths}
+    paths = [f"{n}.wav" for n in numbers]
+    digests = [file_digest(folder / path) for path in paths]
+    speech = {"utterance": numbers, "path": paths, "n_samples": lengths, "sha256": digests}
     write_parquet(pd.DataFrame(speech), folder / "speech.parquet")
 
 
@@ -176,7 +180,7 @@ def stage_encode(folder: Path, modality: str, batch_size: int) -> dict:
     output = folder / f"{modality}-{batch_size}.zarr"
     encode(
         _source(folder), modality, "deu", folder / "corpus.parquet", folder / "speech.parquet", output,
-        "float16" if batch_size > 1 else "float32", batch_size,
+        "float16" if batch_size > 1 else "float32", batch_size, _made_by(folder),
     )  # fmt: skip
     return {"store_bytes": _size(output)}
 
@@ -186,7 +190,9 @@ def stage_decode(folder: Path) -> dict:
     from steplens.decoding import decode
 
     store = folder / "speech-3.zarr"
-    decode(_source(folder), "asr", "deu", "eng", store, folder / "asr.parquet", 8, 3)
+    decode(
+        _source(folder), "asr", "deu", "eng", store, folder / "asr.parquet", 8, 3, _made_by(folder)
+    )
     return {"store_bytes": (folder / "asr.parquet").stat().st_size}
 
 
@@ -197,13 +203,19 @@ def stage_capture(folder: Path) -> dict:
     output = folder / "step-02.zarr"
     capture(
         _source(folder), "asr", "deu", 2, "eng", folder / "speech-3.zarr", folder / "asr.parquet",
-        output, "float16", 3,
+        output, "float16", 3, _made_by(folder),
     )  # fmt: skip
     return {"store_bytes": _size(output)}
 
 
 def _source(folder: Path) -> ModelSource:
     return ModelSource(str(folder / "model"), None, "float32", "cpu")
+
+
+def _made_by(folder: Path) -> dict:
+    """Which weights and which code, as stages want to be told."""
+    checkpoint = checkpoint_digest(str(folder / "model"))
+    return {"model": {"checkpoint": checkpoint, "dtype": "float32"}, "code": "full_size"}
 
 
 def _size(path: Path) -> int:
@@ -309,8 +321,8 @@ def _difference(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.abs(one.astype(np.float64) - other).max() / np.abs(other).max())
 
 
-def run(folder: Path, family: str) -> dict:
-    """All measurements."""
+def run(folder: Path, family: str, n_rounds: int) -> dict:
+    """All measurements, one round after another."""
     model = folder / "model"
     model.mkdir()
     start = time.perf_counter()
@@ -318,8 +330,23 @@ def run(folder: Path, family: str) -> dict:
     print(f"  checkpoint written: {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
     write_inputs(folder)
     config = json.loads((model / "config.json").read_text())
+    rounds = [one_round(folder) for _ in range(n_rounds)]
+    tables = {
+        kind: {name: together([one[kind][name] for one in rounds]) for name in rounds[0][kind]}
+        for kind in ("loads", "stages")
+    }
+    return {
+        **tables,
+        **together([{"check_seconds": one["check_seconds"]} for one in rounds]),
+        "checkpoint_bytes": _size(model),
+        **check_stores(folder, config),
+    }
+
+
+def one_round(folder: Path) -> dict:
+    """Every measurement once."""
     start = time.perf_counter()
-    check_checkpoint(str(model), ["deu", "eng"])
+    check_checkpoint(str(folder / "model"), ["deu", "eng"])
     check_seconds = time.perf_counter() - start
     loads = {module: measured(folder, "load", module=module) for module in MODULES}
     loads["decoder, as float16"] = measured(folder, "load", module="decoder", dtype="float16")
@@ -334,12 +361,16 @@ def run(folder: Path, family: str) -> dict:
     }
     for modality in ("speech", "text"):
         measured(folder, "stage_encode", modality=modality, batch_size=1)
+    return {"check_seconds": check_seconds, "loads": loads, "stages": stages}
+
+
+def together(rounds: list[dict]) -> dict:
+    """The seconds of all rounds, as a list, and the most of everything else."""
     return {
-        "check_seconds": check_seconds,
-        "checkpoint_bytes": _size(model),
-        "loads": loads,
-        "stages": stages,
-        **check_stores(folder, config),
+        name: [one[name] for one in rounds]
+        if name.endswith("seconds")
+        else max(one[name] for one in rounds)
+        for name in rounds[0]
     }
 
 
@@ -353,8 +384,8 @@ def tables(numbers: dict) -> str:
     for name, one in numbers["loads"].items():
         lines.append(
             f"| {name} | {_mb(one['needed_bytes'])} | {_mb(one['read_bytes'])} | "
-            f"{one['other_bytes'] / 1e6:.2f} | {one['load_seconds']:.1f} | "
-            f"{one['first_read_seconds']:.1f} | {_mb(one['peak_bytes'])} |"
+            f"{one['other_bytes'] / 1e6:.2f} | {_seconds(one['load_seconds'])} | "
+            f"{_seconds(one['first_read_seconds'])} | {_mb(one['peak_bytes'])} |"
         )
     lines += [
         "",
@@ -364,7 +395,7 @@ def tables(numbers: dict) -> str:
     ]
     for name, one in numbers["stages"].items():
         lines.append(
-            f"| {name} | {one['seconds']:.0f} | {_mb(one['read_bytes'])} | {_mb(one['peak_bytes'])} | "
+            f"| {name} | {_seconds(one['seconds'])} | {_mb(one['read_bytes'])} | {_mb(one['peak_bytes'])} | "
             f"{one['store_bytes'] / len(TEXTS) / 1e3:,.0f} |"
         )
     lines += ["", "| check | result |", "|---|---|"]
@@ -374,9 +405,14 @@ def tables(numbers: dict) -> str:
         )
     for name, value in numbers["padding"].items():
         lines.append(f"| padded row against the same row alone, {name} | {value:.1e} |")
-    lines.append(f"| check before any job | {numbers['check_seconds']:.2f} s |")
+    lines.append(f"| check before any job | {_seconds(numbers['check_seconds'], 2)} s |")
     lines.append(f"| checkpoint | {numbers['checkpoint_bytes'] / 1e9:.2f} GB |")
     return "\n".join(lines)
+
+
+def _seconds(rounds: list[float], n_digits: int = 1) -> str:
+    """Of every round, in their order."""
+    return " / ".join(f"{seconds:.{n_digits}f}" for seconds in rounds)
 
 
 def _mb(n_bytes: int) -> str:
@@ -391,10 +427,13 @@ def main() -> None:
     parser.add_argument(
         "--family", default="seamless_m4t_v2", choices=("seamless_m4t", "seamless_m4t_v2")
     )
+    parser.add_argument("--rounds", type=int, default=2, help="how often all of it is measured")
     parser.add_argument("--write", type=Path, help="page whose tables are replaced")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--task", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.rounds < 1:
+        parser.error(f"--rounds: expected 1 or more, got {arguments.rounds}")
     if arguments.task:
         name, options = arguments.task
         numbers = TASKS[name](arguments.folder, **json.loads(options))
@@ -402,7 +441,7 @@ def main() -> None:
         print(json.dumps(numbers))
         return
     with tempfile.TemporaryDirectory(prefix="steplens-full-size-") as folder:
-        text = tables(run(Path(folder), arguments.family))
+        text = tables(run(Path(folder), arguments.family, arguments.rounds))
     print(text)
     if arguments.write:
         page = arguments.write.read_text(encoding="utf-8")

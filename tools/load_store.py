@@ -80,7 +80,7 @@ def write_stores(folder: Path, size: Size) -> tuple[int, int]:
     (int, int)
         Bytes of activations, and on disk.
     """
-    from steplens.sites import neuron_table
+    from steplens.sites import neuron_table, place_names
     from steplens.store_writer import StoreWriter
 
     neurons = neuron_table(DECODER, "decoder").iloc[: size.neurons]
@@ -95,7 +95,7 @@ def write_stores(folder: Path, size: Size) -> tuple[int, int]:
                 generator = np.random.default_rng([TASKS.index(task), number])
                 shift = np.float32(np.arange(size.neurons) % (OWN * size.languages) == OWN * number)
                 with StoreWriter(
-                    path, range(size.utterances), neurons, (2, 8), "float16", told
+                    path, range(size.utterances), neurons, place_names(1), 8, "float16", told
                 ) as store:
                     for start in range(0, size.utterances, ROWS):
                         rows = np.arange(start, min(start + ROWS, size.utterances))

@@ -29,7 +29,7 @@ from steplens.start_checks import (
 from steplens.xtts_files import check_xtts
 
 NOBODY = 65534
-Job = namedtuple("Job", "rule wildcards output")
+Job = namedtuple("Job", "rule wildcards input output")
 Rule = namedtuple("Rule", "name")
 Wildcards = namedtuple("Wildcards", "lang")
 DEMO = str(ROOT / "resources" / "demo" / "seamless-m4t-v2-demo")
@@ -86,7 +86,7 @@ def planned(n_utterances: int):
                 "corpus": {"n_utterances": n_utterances},
             }
         )
-        jobs = [Job(Rule("capture"), Wildcards("deu"), [])] * 60
+        jobs = [Job(Rule("capture"), Wildcards("deu"), [], [])] * 60
         engines = dict.fromkeys(settings.languages, "espeak")
         return settings, engines, jobs, world.folder / "results" / "paper", True
 

@@ -14,7 +14,7 @@ from steplens.groups import StoreError
 from steplens.intervention import control_columns
 from steplens.ranking import average_precision
 from steplens.rankings import Ranking, open_condition
-from steplens.sites import neuron_table, slots
+from steplens.sites import neuron_table, place_names, slots
 from steplens.store import open_store
 from steplens.store_writer import StoreWriter
 
@@ -60,7 +60,7 @@ def no_mark(path):
 
 def older(path):
     mark = json.loads((path / "zarr.json").read_text())
-    mark["attributes"]["format_version"] = 1
+    mark["attributes"]["format_version"] = 2
     (path / "zarr.json").write_text(json.dumps(mark))
 
 
@@ -115,7 +115,8 @@ def mixed_dtypes(world: World):
     """One language in float16, as all runs keep it, and one in float32."""
     found = stores(["deu"])(world) | {"jpn": world.folder / "jpn.zarr"}
     told = {"model": "demo", "revision": "r1", "language": "jpn"}
-    with StoreWriter(found["jpn"], range(5), NEURONS, (3, 8), "float32", told) as writer:
+    places = place_names(2)
+    with StoreWriter(found["jpn"], range(5), NEURONS, places, 8, "float32", told) as writer:
         writer.write(np.arange(5), activation(5), np.zeros((5, 3, 8)))
     return found
 
@@ -146,7 +147,7 @@ CASES = [
     Case("store: an interrupted dump", one(no_mark), open_store, StoreError, "store", "{folder}/deu.zarr",
          "expected a store", "got an interrupted dump", "run the workflow again"),
     Case("store: of an older version", one(older), open_store, StoreError, "format_version",
-         "{folder}/deu.zarr", "expected 2", "got 1", "delete the folder and run the workflow again"),
+         "{folder}/deu.zarr", "expected 3", "got 2", "delete the folder and run the workflow again"),
     Case("store: metadata that somebody edited", one(edited), open_store, StoreError, "damaged",
          "{folder}/deu.zarr/zarr.json", "expected metadata with digest", "got", "delete the folder"),
     Case("store: of another language", swapped, condition, StoreError, "language", "{folder}/jpn.zarr",

@@ -68,6 +68,7 @@ rule causal_decoder:
         gpu=GPUS,
     params:
         **told_apart(
+            selection=SELECTION,
             step=CAUSAL_STEP,
             ks=CONFIG.causal.ks,
             n_utterances=CONFIG.causal.n_utterances,
@@ -118,11 +119,13 @@ rule causal_speech_encoder:
         gpu=GPUS,
     params:
         **told_apart(
+            selection=SELECTION,
             ks=CONFIG.causal.ks,
             n_utterances=CONFIG.causal.n_utterances,
             n_random=CONFIG.causal.n_random,
             seed=CONFIG.seed,
             max_new_tokens=CONFIG.decoding.max_new_tokens,
+            fixed_seconds=CONFIG.encoding.fixed_seconds,
         ),
         code=made_with(
             code_digest("studies.causal_encoder", script="causal_encoder"),

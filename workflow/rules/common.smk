@@ -58,6 +58,7 @@ config.update(CONFIG.model_dump())  # defaults filled in, for the scripts
 RESULTS = Path("results") / CONFIG.run
 LANGUAGES = CONFIG.languages
 STEPS = sorted(CONFIG.steps)
+TARGETS = CONFIG.steering_targets  # of every source language that is steered
 ENVS = Path(workflow.basedir) / "envs"
 # Jobs that use the model ask for one GPU, unless the config keeps it on the CPU.
 GPUS = 0 if CONFIG.model.device == "cpu" else 1
@@ -94,6 +95,14 @@ def told_apart(**settings):
     k=30, n_random=2 it would not see the difference.
     """
     return settings | {"told_apart": settings}
+
+
+# How top-k sets are chosen: a parameter of every rule that chooses neurons. Lots are drawn with the seed.
+SELECTION = {
+    "ties": CONFIG.ranking.ties,
+    "scope": CONFIG.ranking.scope,
+    "seed": CONFIG.seed if CONFIG.ranking.ties == "random" else 0,
+}
 
 
 def libraries(environment, *names):
@@ -249,10 +258,13 @@ def comparison_table(name):
 
 
 def pairs_of_different_script():
-    """(source, target) of every ordered pair of languages in different scripts."""
+    """(source, target) of every steered pair of languages in different scripts."""
     script = {lang: LANGUAGE[lang].script for lang in LANGUAGES}
     return [
-        (one, other) for one in LANGUAGES for other in LANGUAGES if script[one] != script[other]
+        (source, target)
+        for source, targets in TARGETS.items()
+        for target in targets
+        if script[source] != script[target]
     ]
 
 

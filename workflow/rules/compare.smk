@@ -3,6 +3,7 @@
 
 STEP_TABLES = ("overlap", "overlap_summary", "spearman", "spearman_summary", "sensitivity")
 RELIABILITY_TABLES = ("stability", "null_ratio")  # of rule reliability
+LEARNING_CURVE = "learning_curve"  # of the rule of that name
 
 
 rule compare_step:
@@ -32,6 +33,7 @@ rule compare_step:
         runtime=120,
     params:
         **told_apart(
+            selection=SELECTION,
             k=CONFIG.comparison.k,
             ks=CONFIG.comparison.k_sweep,
             n_resamples=CONFIG.comparison.resamples,
@@ -57,7 +59,7 @@ rule gather_comparison:
     benchmark:
         benchmark_of("compare/gather/{table}")
     wildcard_constraints:
-        table="|".join((*STEP_TABLES, *RELIABILITY_TABLES)),
+        table="|".join((*STEP_TABLES, *RELIABILITY_TABLES, LEARNING_CURVE)),
     conda:
         ENVS / "analysis.yaml"
     threads: 1
@@ -90,6 +92,7 @@ rule locate:
         mem_mb=2000,
         runtime=30,
     params:
+        selection=SELECTION,
         code=code_digest("location", script="locate"),
         k=CONFIG.comparison.k,
         decoders=[(task, step) for task in TASKS for step in STEPS],

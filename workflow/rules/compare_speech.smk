@@ -193,6 +193,7 @@ rule compare_sources:
         runtime=120,
     params:
         **told_apart(
+            selection=SELECTION,
             k=CONFIG.comparison.k,
             n_resamples=CONFIG.comparison.resamples,
             seed=CONFIG.seed,

@@ -34,6 +34,7 @@ rule encode_speech:
         model=MODEL,
         modality="speech",
         dtype=CONFIG.store.dtype,
+        fixed_seconds=CONFIG.encoding.fixed_seconds,
     script:
         "../scripts/encode.py"
 

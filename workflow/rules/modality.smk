@@ -69,6 +69,7 @@ rule modality_tables:
         mem_mb=2000,
         runtime=30,
     params:
+        selection=SELECTION,
         code=code_digest("studies.modality_tables", script="modality_tables"),
         k=CONFIG.modality.k,
         conditions=[(task, step) for task in TASKS for step in STEPS],

@@ -29,6 +29,7 @@ rule reliability:
         runtime=240,
     params:
         **told_apart(
+            selection=SELECTION,
             k=CONFIG.comparison.k,
             n_splits=CONFIG.comparison.splits,
             n_shuffles=CONFIG.comparison.shuffles,

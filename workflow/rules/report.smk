@@ -12,9 +12,15 @@ rule report:
         figures=[path for number in FIGURES for path in figure_files(number)],
         comparison=[
             comparison_table(name)
-            for name in (*STEP_TABLES, *RELIABILITY_TABLES, "location", "valid_counts")
+            for name in (
+                *STEP_TABLES,
+                *RELIABILITY_TABLES,
+                LEARNING_CURVE,
+                "location",
+                "valid_counts",
+            )
         ],
-        steering=[RESULTS / "steering" / f"{name}.csv" for name in SUMMARIES],
+        steering=[*(RESULTS / "steering" / f"{name}.csv" for name in SUMMARIES), STEERING_TIES],
         tables=[
             RESULTS / "tables" / f"{name}.csv" for name in (*PAPER_TABLES, "table5", "recognition")
         ],

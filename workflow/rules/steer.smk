@@ -9,12 +9,13 @@ SUMMARIES = (
     "language_probabilities",
     "quality",
 )
-STEERED = [(task, lang, step) for task in STEERED_TASKS for lang in LANGUAGES for step in STEPS]
-UNSTEERED = [(task, lang) for task in STEERED_TASKS for lang in LANGUAGES]
+STEERING_TIES = RESULTS / "steering" / "ties.csv"
+STEERED = [(task, lang, step) for task in STEERED_TASKS for lang in TARGETS for step in STEPS]
+UNSTEERED = [(task, lang) for task in STEERED_TASKS for lang in TARGETS]
 
 
 rule steer:
-    """Generate with the neurons of every other language fixed, and with the controls, at all steps.
+    """Generate with the neurons of every target language fixed, and with the controls, at all steps.
 
     Outputs are kept in the folder .parts beside the tables: after a change, or when a job was stopped,
     only those that are not there are generated.
@@ -31,6 +32,8 @@ rule steer:
         log_of("steer/{task}/{lang}"),
     benchmark:
         benchmark_of("steer/{task}/{lang}")
+    wildcard_constraints:
+        lang="|".join(TARGETS),
     conda:
         ENVS / "torch.yaml"
     threads: 1
@@ -40,6 +43,7 @@ rule steer:
         gpu=GPUS,
     params:
         **told_apart(
+            selection=SELECTION,
             steps=STEPS,
             k=CONFIG.steering.k,
             n_utterances=CONFIG.steering.n_utterances,
@@ -47,6 +51,8 @@ rule steer:
             seed=CONFIG.seed,
             max_new_tokens=CONFIG.decoding.max_new_tokens,
         ),
+        # Of this source alone: a pair of another one redoes nothing here.
+        targets=lambda wildcards: TARGETS[wildcards.lang],
         code=made_with(code_digest("steering", script="steer"), "torch", "torch", "transformers"),
         model=MODEL,
     script:
@@ -79,9 +85,35 @@ rule summarize_steering:
             seed=CONFIG.seed,
             min_source_rate=CONFIG.steering.min_source_rate,
             degenerate_tokens=CONFIG.steering.degenerate_tokens,
+            rate_tokens=CONFIG.steering.rate_tokens,
         ),
         code=code_digest("summarizing", script="summarize_steering"),
         unsteered=UNSTEERED,
         written=[(LANGUAGE[lang].script, LANGUAGE[lang].fasttext) for lang in LANGUAGES],
     script:
         "../scripts/summarize_steering.py"
+
+
+rule count_ties:
+    """How many of each language's control neurons a tie decided."""
+    message:
+        "steer: counting ties among the control neurons"
+    input:
+        [decoder_ranking(IDENTIFICATION_TASK, step) for step in STEPS],
+    output:
+        STEERING_TIES,
+    log:
+        log_of("steer/count_ties"),
+    benchmark:
+        benchmark_of("steer/count_ties")
+    conda:
+        ENVS / "analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        **told_apart(selection=SELECTION, k=CONFIG.steering.k, steps=STEPS),
+        code=code_digest("tie_counts", script="count_ties"),
+    script:
+        "../scripts/count_ties.py"

@@ -9,9 +9,10 @@ rule tables:
         "tables: 1 to 4"
     input:
         summaries=[RESULTS / "steering" / f"{name}.csv" for name in SUMMARIES],
+        ties=STEERING_TIES,
         steered=[steered_texts(*key) for key in STEERED],
         unsteered=[decoding(*key) for key in UNSTEERED],
-        corpora=[corpus(lang) for lang in LANGUAGES],
+        corpora=[corpus(lang) for lang in TARGETS],
     output:
         [RESULTS / "tables" / f"{name}.csv" for name in PAPER_TABLES],
     log:
@@ -26,7 +27,7 @@ rule tables:
         runtime=10,
     params:
         code=code_digest("tables", script="tables"),
-        languages=LANGUAGES,
+        languages=list(TARGETS),
         steered=STEERED,
         unsteered=UNSTEERED,
         pairs=pairs_of_different_script(),

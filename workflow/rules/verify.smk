@@ -26,5 +26,6 @@ rule verify:
         },
         dtype=CONFIG.store.dtype,
         n_utterances=CONFIG.corpus.n_utterances,
+        fixed_seconds=CONFIG.encoding.fixed_seconds,
     script:
         "../scripts/verify.py"

@@ -23,5 +23,6 @@ run_stage(
     ks=snakemake.params.ks,
     encode_batch_size=batch_size["encode"],
     decode_batch_size=batch_size["steer"],
+    fixed_seconds=snakemake.params.get("fixed_seconds"),  # of speech
     **fixing_arguments(snakemake),
 )

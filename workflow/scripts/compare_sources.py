@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from steplens.job import run_stage
+from steplens.job import run_stage, selection_of
 
 params = snakemake.params
 n = len(params.languages)
@@ -29,4 +29,5 @@ run_stage(
     threads=snakemake.threads,
     summary_csv=Path(snakemake.output.summary),
     overlap_csv=Path(snakemake.output.overlap),
+    selection=selection_of(snakemake),
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from steplens.job import run_stage
+from steplens.job import run_stage, selection_of
 
 languages = snakemake.params.languages
 run_stage(
@@ -26,4 +26,5 @@ run_stage(
     tables={name: Path(path) for name, path in snakemake.output.items()},
     left_out=Path(snakemake.input.left_out),
     drawn_bytes=snakemake.resources.mem_mb * 1_000_000 // 2,
+    selection=selection_of(snakemake),
 )

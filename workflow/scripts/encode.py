@@ -18,5 +18,6 @@ run_stage(
     output=Path(snakemake.output[0]),
     dtype=snakemake.params.dtype,
     batch_size=snakemake.config["batch_size"]["encode"],
+    fixed_seconds=snakemake.params.get("fixed_seconds"),  # of speech
     **model_arguments(snakemake),
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from steplens.job import run_stage
+from steplens.job import run_stage, selection_of
 from steplens.location import RankedCondition
 
 encoders = [
@@ -22,4 +22,5 @@ run_stage(
     conditions=encoders + decoders,
     k=snakemake.params.k,
     output=Path(snakemake.output[0]),
+    selection=selection_of(snakemake),
 )

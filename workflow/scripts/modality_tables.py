@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from steplens.job import run_stage
+from steplens.job import run_stage, selection_of
 
 run_stage(
     snakemake,
@@ -21,4 +21,5 @@ run_stage(
     ],
     k=snakemake.params.k,
     tables={name: Path(path) for name, path in snakemake.output.items()},
+    selection=selection_of(snakemake),
 )

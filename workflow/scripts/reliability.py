@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from steplens.job import run_stage
+from steplens.job import run_stage, selection_of
 
 params = snakemake.params
 run_stage(
@@ -27,4 +27,5 @@ run_stage(
     tables={name: Path(path) for name, path in snakemake.output.items()},
     left_out=Path(snakemake.input.left_out),
     tasks=("s2t", "t2t"),
+    selection=selection_of(snakemake),
 )

@@ -17,6 +17,7 @@ run_stage(
     encoder_store=Path(snakemake.input.encoder),
     outputs=dict(zip(steps, map(Path, snakemake.output), strict=True)),
     k=snakemake.params.k,
+    targets=snakemake.params.targets,
     batch_size=snakemake.config["batch_size"]["steer"],
     **fixing_arguments(snakemake),
 )

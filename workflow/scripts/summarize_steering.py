@@ -17,6 +17,7 @@ run_stage(
     seed=snakemake.params.seed,
     min_source_rate=snakemake.params.min_source_rate,
     degenerate_tokens=snakemake.params.degenerate_tokens,
+    rate_tokens=snakemake.params.rate_tokens,
     folder=Path(snakemake.output[0]).parent,
     left_out=Path(snakemake.input.left_out),
 )

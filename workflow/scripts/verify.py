@@ -18,5 +18,6 @@ run_stage(
     made_by=params.made_by,
     dtype=params.dtype,
     n_utterances=params.n_utterances,
+    fixed_seconds=params.fixed_seconds,
     threads=snakemake.threads,
 )

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from .pooling import Pooling, last_position
-from .sites import Slot, slots
+from .sites import ADAPTER, Slot, places, slots
 from .transfers import HostCopy, copy_stream
 
 _DTYPES = {"float16": torch.float16, "float32": torch.float32}
@@ -29,7 +29,7 @@ class OnHost:
     """One batch as NumPy arrays."""
 
     activation: np.ndarray  # (batch, n_neurons) in the store's dtype
-    hidden_state: np.ndarray  # (batch, layers, hidden) in the store's dtype
+    hidden_state: np.ndarray  # (batch, places, hidden) in the store's dtype
     states: list[np.ndarray]  # (n_positions, hidden) a row; empty where none were given
 
 
@@ -83,9 +83,10 @@ class Recorder:
     slots : list of Slot
     n_neurons : int
     dtype : {"float16", "float32"}
+    places : list of str
+        Where the residual stream is read, as ``steplens.sites.places`` gives it.
     hidden_shape : (int, int)
-        Places of the residual stream (before the first layer, after every layer, after the speech
-        adapter) and hidden size.
+        Number of places, and hidden size.
 
     Notes
     -----
@@ -104,8 +105,8 @@ class Recorder:
         self.slots = slots(config, module)
         self.n_neurons = self.slots[-1].columns.stop
         layers = root.encoder.layers if module == "speech_encoder" else root.layers
-        adapter = getattr(root, "adapter", None)
-        self.hidden_shape = (len(layers) + 1 + (adapter is not None), config.hidden_size)
+        self.places = places(config, module)
+        self.hidden_shape = (len(self.places), config.hidden_size)
         self.device = next(root.parameters()).device
         self._reads_last_position = module == "decoder"
         self.dtype, self._by_row = dtype, by_row
@@ -135,9 +136,9 @@ class Recorder:
         )
         for number, layer in enumerate(layers, first + 1):
             self._handles.append(layer.register_forward_hook(self._residual_hook(number, "own")))
-        if adapter is not None:
-            hook = self._residual_hook(first + self.hidden_shape[0] - 1, "encoder")
-            self._handles.append(adapter.register_forward_hook(hook))
+        if ADAPTER in self.places:
+            hook = self._residual_hook(first + self.places.index(ADAPTER), "encoder")
+            self._handles.append(root.adapter.register_forward_hook(hook))
 
     def begin(self, own_mask: torch.Tensor, encoder_mask: torch.Tensor | None = None) -> None:
         """Prepare for one batch.
@@ -232,7 +233,7 @@ def require_finite(
     ----------
     activation : (batch, n_neurons) array
         As it would be stored.
-    hidden_state : (batch, layers, hidden) array
+    hidden_state : (batch, places, hidden) array
         The residual stream before the first layer, after every layer and after the speech adapter.
     utterances : (batch,) array
         Sentence ids.
@@ -321,7 +322,7 @@ def first_non_finite(
 def _in_running_order(
     activation: np.ndarray, hidden_state: np.ndarray, layer_slots: list[Slot]
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Every place of one utterance with its values: (n_neurons,) and (layers, hidden) taken apart."""
+    """Every place of one utterance with its values: (n_neurons,) and (places, hidden) taken apart."""
     n_layers, at = layer_slots[-1].layer + 1, 0
     for layer in range(n_layers + 1):
         yield _residual(layer, n_layers), hidden_state[layer]

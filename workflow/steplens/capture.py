@@ -92,7 +92,8 @@ def capture(
 
     inputs = {"encoder_store": data.attrs["digest"], "decoding": table_digest(decoding)}
     with StoreWriter(
-        output, utterances, neuron_table(decoder.model.config, "decoder"), recorder.hidden_shape, dtype,
+        output, utterances, neuron_table(decoder.model.config, "decoder"), recorder.places,
+        decoder.model.config.hidden_size, dtype,
         provenance(
             source, made_by, inputs, module="decoder", task=task, language=language, step=step
         ),

@@ -10,19 +10,29 @@ import numpy as np
 import pandas as pd
 
 from .atomic import write_csv
-from .bootstrap import centred_interval, draw_counts
+from .bootstrap import SentenceDraws, centred_interval
 from .comparison import (
     EXACT_UP_TO,
     MONTE_CARLO_PERMUTATIONS,
     diagonal_concentration,
     diagonal_ratio,
-    overlap_matrix,
     permutation_p,
+    shared_neurons,
     spearman_matrix,
 )
 from .ranking import use_threads
-from .rankings import Condition, Ranking, open_condition, open_ranking, require_ranked
+from .rankings import (
+    AP_DECIMALS,
+    Condition,
+    Ranking,
+    open_condition,
+    open_ranking,
+    require_ranked,
+)
 from .resampling import resampled_average_precision
+from .selection import Scores
+from .separation import resampled_separation
+from .settings import DEFAULT_SELECTION, Selection
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +55,7 @@ def compare_step(
     left_out: Path | None = None,
     drawn_bytes: int = _DRAWN_BYTES,
     tasks: tuple[str, str] | None = None,
+    selection: Selection = DEFAULT_SELECTION,
 ) -> None:
     """Compare speech with text at one step: top-k sets, correlation of AP, and a sweep of k.
 
@@ -65,6 +76,9 @@ def compare_step(
         Outputs, by name: ``overlap`` (figure 4), ``overlap_summary`` (its diagonal ratio with an interval,
         chance, and p of the permutation test), ``spearman`` (figure 5), ``spearman_summary`` (its
         diagonal concentration with an interval) and ``sensitivity`` (the ratio for every k, figure 6).
+        The ratios come with ``decided_by_tie`` and ``tied``: the most that ties decided of one language's
+        top k, in speech or in text, and among how many neurons.
+    selection : Selection
     left_out : path, optional
         ``tables/speech_quality.csv``: what it leaves out takes no part.
     drawn_bytes : int, optional
@@ -88,28 +102,32 @@ def compare_step(
     )
     correlation = spearman_matrix(speech.ap, text.ap)
     concentration = _concentration(correlation)
-    overlaps = {one: overlap_matrix(speech.ap, text.ap, one) for one in [k, *ks]}
+    scores = speech.scores(selection), text.scores(selection)
+    overlaps = {one: overlap_of(*scores, one) for one in [k, *ks]}
     drawn_ratios, drawn_concentrations = [], []
-    for pair in resampled_pairs(*conditions, n_resamples, seed, drawn_bytes):
-        drawn_ratios.append({one: diagonal_ratio(overlap_matrix(*pair, one)) for one in overlaps})
-        drawn_concentrations.append(_concentration(spearman_matrix(*pair)))
+    for pair in resampled_pairs(*conditions, selection, n_resamples, seed, drawn_bytes):
+        drawn_ratios.append({one: diagonal_ratio(overlap_of(*pair, one)) for one in overlaps})
+        drawn_concentrations.append(_concentration(spearman_matrix(*(one.ap for one in pair))))
+    if len(drawn_ratios) < n_resamples:
+        log.warning("step %d: %d of %d resamples hold no valid utterance of some language and are left "
+                    "out of the intervals", step, n_resamples - len(drawn_ratios), n_resamples)  # fmt: skip
 
     def ratio_row(one: int) -> dict[str, float]:
         ratio = diagonal_ratio(overlaps[one])
-        low, high = centred_interval([drawn[one] for drawn in drawn_ratios], ratio)
+        low, high = centred_interval([drawn[one] for drawn in drawn_ratios], ratio, within=(0, 1))
         return {
             "diagonal_ratio": ratio,
             "ci_low": low,
             "ci_high": high,
             "chance": 1 / len(speech.languages),
             "p": permutation_p(overlaps[one], seed),
-        }
+        } | most_tied(scores, one)
 
     n = len(speech.languages)
     exact = n <= EXACT_UP_TO
     n_permutations = math.factorial(n) if exact else MONTE_CARLO_PERMUTATIONS
     summary = {"step": step, "k": k, "n_languages": n} | ratio_row(k)
-    summary |= {"n_permutations": n_permutations, "exact": exact}
+    summary |= {"n_permutations": n_permutations, "exact": exact, "n_draws": len(drawn_ratios)}
     low, high = centred_interval(drawn_concentrations, concentration)
     spearman_summary = {
         "step": step,
@@ -127,6 +145,21 @@ def compare_step(
     write_csv(pd.DataFrame(sweep), tables["sensitivity"])
     log.info("step %d: diagonal ratio %.3f [%.3f, %.3f], p = %.4g", step, summary["diagonal_ratio"],
              summary["ci_low"], summary["ci_high"], summary["p"])  # fmt: skip
+
+
+def overlap_of(speech: Scores, text: Scores, k: int) -> np.ndarray:
+    """The overlap matrix of the top k (D7), chosen as the scores say: (n_languages, n_languages) int."""
+    return shared_neurons(speech.top(k), text.top(k))
+
+
+def most_tied(scores: Sequence[Scores], k: int) -> dict[str, int]:
+    """The largest number of a language's top k that a tie decided, and among how many neurons."""
+    counts = np.array(
+        [one.count_ties(k) for one in scores]
+    )  # (condition, decided or tied, language)
+    decided, tied = counts.transpose(1, 0, 2).reshape(2, -1)
+    worst = np.lexsort((tied, decided))[-1]
+    return {"decided_by_tie": int(decided[worst]), "tied": int(tied[worst])}
 
 
 def open_ranked(
@@ -157,59 +190,72 @@ def _concentration(matrix: np.ndarray) -> float:
 
 
 def resampled_pairs(
-    speech: Condition, text: Condition, n_resamples: int, seed: int, drawn_bytes: int = _DRAWN_BYTES
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """AP of speech and of text for one resample of utterances after the other.
+    speech: Condition,
+    text: Condition,
+    selection: Selection,
+    n_resamples: int,
+    seed: int,
+    drawn_bytes: int = _DRAWN_BYTES,
+) -> Iterator[tuple[Scores, Scores]]:
+    """AP of speech and of text for one resample of sentences after the other (D12).
 
-    One draw of sentences a language serves both modalities; every neuron is ranked again. A draw
-    without a valid utterance of some language is left out.
+    One draw of sentence ids serves all languages and both conditions; every neuron is ranked again. A
+    draw without a valid utterance of some language is left out.
 
     Parameters
     ----------
     speech, text : Condition
+    selection : Selection
+        How top-k sets are chosen: what orders equal AP is computed from the draw, too.
     n_resamples, seed : int
     drawn_bytes : int, optional
-        Memory for AP: so many resamples as fit into it are ranked at a time. Each such share of them
-        reads the stores and sorts the neurons once.
+        Memory for AP and what orders equals: so many resamples as fit into it are ranked at a time. Each
+        such share of them reads the stores and sorts the neurons once.
 
     Yields
     ------
-    two (n_languages, n_neurons) float32 arrays
+    two Scores, of (n_languages, n_neurons) float32 arrays
     """
     conditions = (speech, text)
-    weights = [_weights(condition, n_resamples, seed) for condition in conditions]
-    one_draw = sum(4 * len(one.languages) * len(one.columns) for one in conditions)
+    draws = SentenceDraws(
+        np.concatenate([one.all_sentences for one in conditions]), n_resamples, seed
+    )
+    weights = [draws.of(one.sentences) for one in conditions]
+    orders = [one.random_order(selection) for one in conditions]
+    cells = [one.cells(selection) for one in conditions]
+    values = 2 if selection.ties == "separation" else 1
+    one_draw = sum(4 * values * len(one.languages) * len(one.columns) for one in conditions)
     at_a_time = max(1, drawn_bytes // one_draw)
     for start in range(0, n_resamples, at_a_time):
         share = slice(start, start + at_a_time)
-        drawn = [_resampled(*each, share) for each in zip(conditions, weights, strict=True)]
-        for pair in zip(*drawn, strict=True):
-            if all(np.isfinite(ap).all() for ap in pair):
+        drawn = [
+            _resampled(condition, weight[share], values == 2)
+            for condition, weight in zip(conditions, weights, strict=True)
+        ]
+        for number in range(len(drawn[0][0])):
+            pair = tuple(
+                Scores(ap[number], order if apart is None else apart[number], cell)
+                for (ap, apart), order, cell in zip(drawn, orders, cells, strict=True)
+            )
+            if all(np.isfinite(one.ap).all() for one in pair):
                 yield pair
 
 
-def _weights(condition: Condition, n_resamples: int, seed: int) -> np.ndarray:
-    """How often each valid utterance is drawn: (n_resamples, n_examples)."""
-    weights = []
-    for language, data, valid in zip(
-        condition.languages, condition.data, condition.valid, strict=True
-    ):
-        # Drawn over all utterances, valid or not, so that both modalities draw the same sentences.
-        counts = draw_counts(data.sizes["utterance"], n_resamples, seed, language)
-        weights.append(counts[:, valid])
-    return np.concatenate(weights, axis=1)
-
-
-def _resampled(condition: Condition, weights: np.ndarray, share: slice) -> np.ndarray:
-    """AP of a share of the resamples: (n, n_languages, n_neurons) float32."""
-    weights = weights[share]
+def _resampled(
+    condition: Condition, weights: np.ndarray, separated: bool
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """AP and, where asked for, separation in some resamples: (n, n_languages, n_neurons) float32 each."""
     shape = (len(weights), len(condition.languages), len(condition.columns))
     ap = np.empty(shape, dtype=np.float32)
+    apart = np.empty(shape, dtype=np.float32) if separated else None
     for where, activations in condition.blocks():
-        ap[:, :, where] = resampled_average_precision(
-            activations, condition.labels, weights, shape[1]
-        )
-    return ap
+        drawn = resampled_average_precision(activations, condition.labels, weights, shape[1])
+        ap[:, :, where] = np.round(drawn, AP_DECIMALS)
+        if separated:
+            apart[:, :, where] = resampled_separation(
+                activations, condition.labels, weights, shape[1]
+            )
+    return ap, apart
 
 
 def _long(matrix: np.ndarray, ranking: Ranking, step: int, name: str, **columns) -> pd.DataFrame:

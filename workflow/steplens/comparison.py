@@ -36,16 +36,31 @@ def overlap_matrix(ap_speech: np.ndarray, ap_text: np.ndarray, k: int) -> np.nda
     -------
     (n_languages, n_languages) int array
         ``[i, j]`` counts top-k speech neurons of language i among the top-k text neurons of j;
-        each between 0 and k.
+        each between 0 and k. Equal AP is ordered by column, since AP is all that is given.
     """
     ap_speech, ap_text = np.asarray(ap_speech), np.asarray(ap_text)
     _check_pair(ap_speech, ap_text)
-    chosen = []
-    for ap in (ap_speech, ap_text):
-        member = np.zeros(ap.shape, dtype=np.float32)  # counts to 2^24 are exact
-        np.put_along_axis(member, top_k(ap, k), 1, axis=1)
-        chosen.append(member)
-    return (chosen[0] @ chosen[1].T).astype(np.int64)
+    return shared_neurons(top_k(ap_speech, k), top_k(ap_text, k))
+
+
+def shared_neurons(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """How many neurons every set of one has in common with every set of the other.
+
+    Parameters
+    ----------
+    one, other : (n_languages, k) int arrays
+        Columns, each once in a row.
+
+    Returns
+    -------
+    (n_languages, n_languages) int64 array
+        ``[i, j]``: of row i of ``one`` and row j of ``other``.
+    """
+    # Of the columns that occur at all: far fewer than there are neurons.
+    known, place = np.unique(np.concatenate([one, other]), return_inverse=True)
+    member = np.zeros((len(one) + len(other), len(known)), dtype=np.float32)  # exact to 2^24
+    np.put_along_axis(member, place.reshape(len(member), -1), 1, axis=1)
+    return (member[: len(one)] @ member[len(one) :].T).astype(np.int64)
 
 
 def diagonal_ratio(matrix: np.ndarray) -> float:

@@ -17,6 +17,7 @@ from .config_sections import (
     ComparisonSection,
     CorpusSection,
     DecodingSection,
+    EncodingSection,
     ModelSection,
     RankingSection,
     Section,
@@ -79,6 +80,7 @@ class Config(Section):
     model: ModelSection = Field(default_factory=ModelSection)
     corpus: CorpusSection = Field(default_factory=CorpusSection)
     speech: SpeechSection = Field(default_factory=SpeechSection)
+    encoding: EncodingSection = Field(default_factory=EncodingSection)
     store: StoreSection = Field(default_factory=StoreSection)
     batch_size: BatchSection = Field(default_factory=BatchSection)
     decoding: DecodingSection = Field(default_factory=DecodingSection)
@@ -140,9 +142,34 @@ class Config(Section):
                 "steering.n_utterances: expected at most corpus.n_utterances = "
                 f"{self.corpus.n_utterances}, got {self.steering.n_utterances}",
             )
+        self._pairs_are_of_the_run()
         if "causal" in self.studies:
             self._causes_can_be_sought()
         return self
+
+    def _pairs_are_of_the_run(self) -> None:
+        for source, target in self.steering.pairs:
+            unknown = next((one for one in (source, target) if one not in self.languages), None)
+            if unknown is not None:
+                raise PydanticCustomError(
+                    "pairs",
+                    f"steering.pairs: expected languages of the run, {', '.join(self.languages)}, got "
+                    f"{unknown!r} in [{source}, {target}]; add it to languages, or take the pair out",
+                )
+
+    @property
+    def steering_targets(self) -> dict[str, list[str]]:
+        """The targets of every source language that is steered, both in the order of ``languages``."""
+        chosen = {tuple(pair) for pair in self.steering.pairs}
+        targets = {
+            source: [
+                target
+                for target in self.languages
+                if target != source and (not chosen or (source, target) in chosen)
+            ]
+            for source in self.languages
+        }
+        return {source: found for source, found in targets.items() if found}
 
     def _causes_can_be_sought(self) -> None:
         if "modality" not in self.studies:

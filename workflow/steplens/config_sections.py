@@ -9,7 +9,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
 
+from .fixed_length import LONGEST_SECONDS, SHORTEST_SECONDS
 from .languages import Language, load_languages
+from .writing import Tokens
 
 
 def key(description: str, redoes: str, default: Any = ..., **limits: Any) -> Any:
@@ -221,6 +223,30 @@ class SpeechSection(Section):
         return next((one for one in (self.engine, *self.fallback) if one in language.engines), None)
 
 
+class EncodingSection(Section):
+    """What the encoders are given."""
+
+    fixed_seconds: float | None = key(
+        "Every utterance's audio is cut, or padded with zeros at its end, to so many seconds before it is "
+        "encoded, and all positions count, padding included: the paper's words, which do not say the length. "
+        "null: its natural length, padding masked. Audio checks, and text, are not concerned.",
+        "encode of speech and all that follows",
+        None,
+    )
+
+    @field_validator("fixed_seconds")
+    @classmethod
+    def _fixed_seconds(cls, seconds: float | None) -> float | None:
+        # Not a number is neither below nor above.
+        if seconds is not None and not SHORTEST_SECONDS <= seconds <= LONGEST_SECONDS:
+            raise PydanticCustomError(
+                "fixed_seconds",
+                f"expected null, or from {SHORTEST_SECONDS} (one stacked frame) to {LONGEST_SECONDS:g} "
+                f"seconds, got {seconds:g}",
+            )
+        return seconds
+
+
 class StoreSection(Section):
     """How activations are kept."""
 
@@ -263,13 +289,29 @@ class RankingSection(Section):
         "rank and all that follows",
         True,
     )
+    ties: Literal["separation", "column", "random"] = key(
+        "What orders neurons of equal average precision, of which there may be more than k: separation is "
+        "the standardised difference of means of the language against the rest, then the column; column is "
+        "the order of layers and submodules alone; random is drawn by lot, with the seed.",
+        "the top-k sets: compare, reliability, location, steer, causal, modality",
+        "separation",
+    )
+    scope: Literal["module", "submodule"] = key(
+        "Within what the k best are chosen: the whole module, or every pair of layer and submodule by "
+        "itself, where each pair gives its share of k by its width.",
+        "the top-k sets: compare, reliability, location, steer, causal, modality",
+        "module",
+    )
 
 
 class ComparisonSection(Section):
     """Speech against text."""
 
     k: int = key(
-        "Neurons in a language's top-k set.", "compare, reliability and location", 400, ge=1
+        "Neurons in a language's top-k set.",
+        "compare, reliability, the learning curve and location",
+        400,
+        ge=1,
     )
     k_sweep: list[int] = key(
         "Values of k for the sensitivity of the diagonal ratio (figure 6).",
@@ -285,7 +327,7 @@ class ComparisonSection(Section):
     )
     splits: int = key(
         "Random halvings of the sentences for the split-half stability of the top-k sets (figure 11).",
-        "reliability",
+        "reliability and the learning curve",
         10,
         ge=2,
     )
@@ -295,6 +337,13 @@ class ComparisonSection(Section):
         "reliability",
         20,
         ge=2,
+    )
+    subsets: int = key(
+        "Random subsets of the sentences, of an eighth, a quarter and a half of them each, for the learning "
+        "curve (figure 20).",
+        "the learning curve",
+        5,
+        ge=1,
     )
 
     @field_validator("k_sweep")
@@ -327,6 +376,18 @@ class SteeringSection(Section):
         2,
         ge=1,
     )
+    pairs: list[list[str]] = key(
+        "Pairs [source, target] to steer, such as [[deu, jpn], [jpn, deu]]; empty: every language to every "
+        "other one, of 88 languages 7,656 pairs. Only sources that stand in a pair are steered.",
+        "steer of the sources whose targets change, and the steering tables",
+        [],
+    )
+    rate_tokens: Tokens = key(
+        "What counts as a token for the control rate: script_runs (a run of letters, and each character of "
+        "Han and kana) or characters (a letter with its marks in every script).",
+        "the steering tables",
+        "script_runs",
+    )
     resamples: int = key(
         "Bootstrap resamples for rates, ratios and differences.",
         "the steering tables",
@@ -347,6 +408,29 @@ class SteeringSection(Section):
         ge=4,
     )
 
+    @field_validator("pairs")
+    @classmethod
+    def _pairs(cls, pairs: list[list[str]]) -> list[list[str]]:
+        for pair in pairs:
+            if len(pair) != 2:
+                raise PydanticCustomError(
+                    "pairs", f"expected pairs [source, target], got {_as_list(pair)}"
+                )
+            for language in pair:
+                require_language(language)
+            if pair[0] == pair[1]:
+                raise PydanticCustomError(
+                    "pairs",
+                    f"expected a target other than the source, got {_as_list(pair)}: steering a language to "
+                    "itself says nothing",
+                )
+        repeated = [pair for pair in pairs if pairs.count(pair) > 1]
+        if repeated:
+            raise PydanticCustomError(
+                "repeat", f"expected each pair once, got {_as_list(repeated[0])} repeatedly"
+            )
+        return pairs
+
 
 def require_language(language: str) -> None:
     """Raise for a code that is not in the table of languages; suggests the nearest."""
@@ -361,6 +445,11 @@ def require_language(language: str) -> None:
             f"expected a code of resources/languages.tsv, such as {', '.join(list(known)[:8])}, got "
             f"{language!r}{hint}",
         )
+
+
+def _as_list(values: list[str]) -> str:
+    """As YAML has it."""
+    return f"[{', '.join(values)}]"
 
 
 def without_repeats(values: list) -> list:

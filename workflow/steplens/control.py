@@ -1,21 +1,29 @@
 """Control rates (D10) and cross-modal effect ratios (D11): how much of the output changed its script."""
 
+import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
+from itertools import product
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 import regex
 
-from .writing import letter_pattern, members, share_letters
+from .writing import Tokens, letter_pattern, members, share_letters
 
 # What may stand in a word and is no letter: combining marks (vowel signs, viramas, points, accents),
 # joiners and invisible formatting; not the zero-width space, which parts Khmer and Burmese words.
 _CARRIED = r"\p{M}\p{WB=Format}\u200c\u200d"
 
+# Over which pairs a mean effect ratio is: all of the run, or those of the paper's mean (table 3).
+ALL_PAIRS, PAPERS_PAIRS = "all", "paper"
+_SCRIPTS_OF_THE_PAPER = (("deu", "fra"), ("cmn", "jpn"))
+PAIRS_OF_THE_PAPER = {*product(*_SCRIPTS_OF_THE_PAPER), *product(*reversed(_SCRIPTS_OF_THE_PAPER))}
 
-@lru_cache(maxsize=64)
-def _token_pattern(script: str) -> regex.Pattern:
+
+@lru_cache(maxsize=128)
+def _token_pattern(script: str, tokens: Tokens) -> regex.Pattern:
     letter = letter_pattern(script).pattern
     own = members(script)
     # Unicode counts two more kinds of characters inside words to no script, or to punctuation: letters
@@ -23,15 +31,16 @@ def _token_pattern(script: str) -> regex.Pattern:
     # and the Hebrew geresh. Alone they are no tokens.
     shared = rf"[\p{{L}}&&\p{{Script=Common}}&&[{members(script, 'scx')}\p{{scx=Common}}]]"
     signs = rf"[\p{{Po}}&&\p{{WB=ALetter}}&&[{own}]]"
-    repeat = "" if share_letters(script, "CJK") else "+"
+    repeat = "" if tokens == "characters" or share_letters(script, "CJK") else "+"
     return regex.compile(rf"(?:{letter}[{_CARRIED}{shared}{signs}]*){repeat}", regex.V1)
 
 
-def count_script_tokens(text: str, script: str) -> int:
+def count_script_tokens(text: str, script: str, tokens: Tokens = "script_runs") -> int:
     """Tokens of one script in a text (D10).
 
     A token is a run of letters of the script with the marks that they carry; one character for
-    ``"CJK"`` (Han, Hiragana, Katakana). Scripts are Unicode's; ``"Latin"``, ``"Cyrillic"``,
+    ``"CJK"`` (Han, Hiragana, Katakana). With ``"characters"`` it is one letter with its marks in every
+    script (of Hangul, a syllable). Scripts are Unicode's; ``"Latin"``, ``"Cyrillic"``,
     ``"Devanagari"`` and so on, in any case. Composed and decomposed text count alike.
 
     Notes
@@ -39,10 +48,19 @@ def count_script_tokens(text: str, script: str) -> int:
     Thai, Lao, Khmer and Burmese are written without spaces between words. A run there is what
     stands between spaces, a phrase or a sentence, and weighs as much as one word of another script.
     """
-    return sum(1 for _ in _token_pattern(script).finditer(text))
+    if tokens not in get_args(Tokens):
+        raise ValueError(f"tokens: expected {' or '.join(get_args(Tokens))}, got {tokens!r}")
+    if tokens == "characters":  # the letters of a decomposed Hangul syllable are one
+        text = unicodedata.normalize("NFC", text)
+    return sum(1 for _ in _token_pattern(script, tokens).finditer(text))
 
 
-def control_rate(texts: Iterable[str], target_script: str, other_script: str) -> float:
+def control_rate(
+    texts: Iterable[str],
+    target_script: str,
+    other_script: str,
+    tokens: Tokens = "script_runs",
+) -> float:
     """Share of tokens in the target's script among the tokens in either script (D10).
 
     Parameters
@@ -51,6 +69,9 @@ def control_rate(texts: Iterable[str], target_script: str, other_script: str) ->
         All tokens of all texts are pooled.
     target_script, other_script : str
         Unicode scripts, or ``"CJK"``.
+    tokens : {"script_runs", "characters"}
+        What counts as one: a run of letters, and in Han and kana a character; or a letter with its
+        marks in every script, so that a word of an alphabet weighs as many as it has.
 
     Returns
     -------
@@ -60,18 +81,26 @@ def control_rate(texts: Iterable[str], target_script: str, other_script: str) ->
     Raises
     ------
     ValueError
-        The same script twice, two that share letters (``"CJK"`` and ``"Han"``), or an unknown one.
+        The same script twice, two that share letters (``"CJK"`` and ``"Han"``), or an unknown one;
+        unknown tokens.
 
     Examples
     --------
     >>> control_rate(["das ist 本"], "CJK", "Latin")
     0.3333333333333333
+    >>> control_rate(["das ist 本"], "CJK", "Latin", tokens="characters")
+    0.14285714285714285
     """
-    counts = script_counts(texts, target_script, other_script)
+    counts = script_counts(texts, target_script, other_script, tokens)
     return float(pooled_rate(counts))
 
 
-def script_counts(texts: Iterable[str], target_script: str, other_script: str) -> np.ndarray:
+def script_counts(
+    texts: Iterable[str],
+    target_script: str,
+    other_script: str,
+    tokens: Tokens = "script_runs",
+) -> np.ndarray:
     """Tokens in (target, other) script of each text: (n_texts, 2) int64."""
     if target_script == other_script:
         raise ValueError(f"scripts: expected two different scripts, got {target_script!r} twice")
@@ -81,7 +110,7 @@ def script_counts(texts: Iterable[str], target_script: str, other_script: str) -
             f"got {target_script!r} and {other_script!r}"
         )
     counts = [
-        (count_script_tokens(text, target_script), count_script_tokens(text, other_script))
+        tuple(count_script_tokens(text, script, tokens) for script in (target_script, other_script))
         for text in texts
     ]
     return np.array(counts, dtype=np.int64).reshape(-1, 2)

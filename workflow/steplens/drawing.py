@@ -4,7 +4,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from .figures import location, overlap, reliability, sensitivity, spearman, speech, steering
+from .figures import (
+    learning_curve,
+    location,
+    overlap,
+    reliability,
+    sensitivity,
+    spearman,
+    speech,
+    steering,
+)
 from .figures.style import save
 from .languages import load_languages
 
@@ -66,3 +75,8 @@ def figure11(stability_csv: Path, null_csv: Path, summary_csv: Path, stem: Path)
     """Split-half stability, and the diagonal ratio beside that of shuffled labels."""
     tables = [pd.read_csv(path) for path in (stability_csv, null_csv, summary_csv)]
     save(reliability.draw(*tables), stem)
+
+
+def figure20(curve_csv: Path, stem: Path) -> None:
+    """Ratio, stability and corrected overlap over the number of sentences."""
+    save(learning_curve.draw(pd.read_csv(curve_csv)), stem)

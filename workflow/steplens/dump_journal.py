@@ -2,9 +2,9 @@
 
 ``dump.json`` lies in the folder of a store. It names what determines the store's content (code,
 configuration and inputs, as one key) and holds the digest of every row that is on disk. It is replaced
-after each window, atomically; of a dump with another key nothing is kept. It stays when the store is
-committed: Snakemake removes the commit mark of what it runs again, for example because an input was made
-anew with the same content, and then nothing has to be computed.
+after each window, atomically; of a dump with another key, or in another format, nothing is kept. It stays
+when the store is committed: Snakemake removes the commit mark of what it runs again, for example because an
+input was made anew with the same content, and then nothing has to be computed.
 """
 
 import hashlib
@@ -16,12 +16,15 @@ from typing import Any
 
 import numpy as np
 
+from .groups import FORMAT_VERSION
+
 NAME = "dump.json"
 
 
 def dump_key(depends_on: Mapping[str, Any]) -> str:
-    """Digest of all that a dump's content depends on; of what JSON can hold."""
-    return hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
+    """Digest of the version of the format and all that a dump depends on; of what JSON can hold."""
+    content = {"format_version": FORMAT_VERSION, "depends_on": depends_on}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def write_journal(

@@ -20,6 +20,7 @@ from .batching import length_sorted_batches
 from .checkpoint import require_unchanged
 from .dumping import dump
 from .features import pad_features, speech_features
+from .fixed_length import cut_and_padded, fitted, n_samples_of
 from .groups import ROW_CHUNK
 from .model_source import ModelSource
 from .models import load_speech_encoder, load_text_encoder, load_tokenizer
@@ -35,10 +36,30 @@ MODULE_OF = {"speech": "speech_encoder", "text": "text_encoder"}
 
 
 class SpeechInput:
-    """Audio files as features."""
+    """Audio files as features.
 
-    def __init__(self, speech: pd.DataFrame, folder: Path):
-        self.lengths = speech["n_samples"].to_numpy()
+    Parameters
+    ----------
+    speech : DataFrame
+        Rows of ``speech/<language>.parquet``.
+    folder : path
+        Where their files lie.
+    fixed_seconds : float, optional
+        Every utterance is cut, or filled up with zeros, to it before its features are made: the mask is
+        one at every position. Natural lengths without.
+
+    Attributes
+    ----------
+    lengths : (n_utterances,) int array
+        Samples that are encoded.
+    """
+
+    def __init__(self, speech: pd.DataFrame, folder: Path, fixed_seconds: float | None = None):
+        self.natural_lengths = speech["n_samples"].to_numpy()
+        self.lengths = self.natural_lengths
+        if fixed_seconds is not None:
+            self.lengths = np.full(len(speech), n_samples_of(fixed_seconds))
+        self._fixed_seconds = fixed_seconds
         self._paths = [folder / name for name in speech["path"]]
         self._digests = speech["sha256"].tolist()
 
@@ -46,6 +67,8 @@ class SpeechInput:
         """(frames, 160) features of one utterance."""
         path = self._paths[row]
         wave = read_utterance(path, self._digests[row])
+        if self._fixed_seconds is not None:
+            wave = fitted(wave, self._fixed_seconds)
         try:
             return speech_features(wave)
         except ValueError as error:
@@ -95,6 +118,7 @@ def encode(
     dtype: str,
     batch_size: int,
     made_by: Mapping[str, Any],
+    fixed_seconds: float | None = None,
 ) -> None:
     """Write ``encoder/<modality>/<language>.zarr``.
 
@@ -113,13 +137,19 @@ def encode(
         Utterances at a time, at most: fewer where they do not fit into memory.
     made_by : mapping
         As in ``provenance``.
+    fixed_seconds : float, optional
+        Of speech: as in ``SpeechInput``. The store says so.
     """
     require_unchanged(source.path, made_by["model"]["checkpoint"])
     sentences = read_parquet(corpus)
     module = MODULE_OF[modality]
+    told: dict[str, Any] = {"module": module, "modality": modality, "language": language}
     if modality == "speech":
         spoken = read_parquet(speech).set_index("utterance").loc[sentences["utterance"]]
-        inputs = SpeechInput(spoken, Path(speech).parent)
+        inputs = SpeechInput(spoken, Path(speech).parent, fixed_seconds)
+        if fixed_seconds is not None:
+            told["fixed_seconds"] = fixed_seconds
+            _log_fixed_length(inputs.natural_lengths, fixed_seconds, language)
         encoder = load_speech_encoder(source)
     else:
         inputs = TextInput(sentences["text"].tolist(), load_tokenizer(source), language)
@@ -137,11 +167,10 @@ def encode(
             output,
             utterances,
             neuron_table(encoder.config, module),
-            recorder.hidden_shape,
+            recorder.places,
+            encoder.config.hidden_size,
             dtype,
-            provenance(
-                source, made_by, digests, module=module, modality=modality, language=language
-            ),
+            provenance(source, made_by, digests, **told),
             {"batch_size": batch_size},
         ) as store,
         progress(len(utterances), f"encode {modality} {language}") as bar,
@@ -153,6 +182,12 @@ def encode(
 
         where = f"encode {modality} {language}"
         dump(store, recorder, utterances, inputs.lengths, batch_size, run, where, bar)
+
+
+def _log_fixed_length(natural_lengths: np.ndarray, fixed_seconds: float, language: str) -> None:
+    n_cut, changes = cut_and_padded(natural_lengths, fixed_seconds)
+    log.log(logging.WARNING if n_cut else logging.INFO, "speech of %s, every utterance made %g s long: %s",
+            language, fixed_seconds, changes)  # fmt: skip
 
 
 def _threads(source: ModelSource) -> int:

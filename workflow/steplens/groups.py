@@ -12,7 +12,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,30 @@ from zarr.storage import LocalStore
 from . import __version__
 
 COMMIT_MARK = "zarr.json"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 NEURON_CHUNK = 16_384  # columns of a store: what a ranking job reads at a time
 ROW_CHUNK = 256  # utterances of a store: what a dump holds in memory
 _PLANE_BYTES = 2**18  # of each byte plane in a block of the codec
+# Of every variable its ``long_name`` and ``units``, as the CF conventions have them; "1" is no unit.
+VARIABLES = {
+    "activation": ("activation: mean over the utterance, or at the decoding step", "1"),
+    "hidden_state": ("residual stream: mean over the utterance, or at the decoding step", "1"),
+    "state": ("final state of the encoder at one position", "1"),
+    "valid": ("whether the decoded sentence has a token at this step", "1"),
+    "n_positions": ("number of positions of the encoder's final states", "1"),
+    "utterance": ("sentence id", "1"),
+    "place": ("where the residual stream is read: before layer 0, after a layer, after the adapter", "1"),
+    "layer": ("layer of the neuron, from 0", "1"),
+    "submodule": ("submodule of the neuron, as the model names it", "1"),
+    "unit": ("hidden dimension of the submodule, from 0", "1"),
+    "step_invariant": ("whether the activation is the same at every decoding step", "1"),
+    "language": ("language, or all languages pooled", "1"),
+    "ap": ("average precision, from 0 to 1", "1"),
+    "separation": ("standardised difference of means, the language against the rest", "1"),
+    "median": ("median activation of the neuron over the valid utterances", "1"),
+    "n_valid": ("number of valid utterances", "1"),
+}  # fmt: skip
+_NEURON_COORDINATES = ("layer", "submodule", "unit", "step_invariant")
 _CONFIG = {"write_empty_chunks": True}  # a chunk that is not there is one that was lost
 _AGAIN = "delete the folder and run the workflow again"
 
@@ -52,25 +72,37 @@ def create_array(
     dtype: Any,
     dims: list[str],
     chunks_per_file: int = 1,
+    **attributes: Any,
 ) -> zarr.Array:
     """Create one array of a group that is not committed yet; one that is there is replaced.
 
     Parameters
     ----------
     path, name
-        The group's folder, and the array's name in it.
+        The group's folder, and the array's name in it: one of ``VARIABLES``.
     shape, chunks : tuple of int
     dtype
     dims : list of str
         Names of the dimensions.
     chunks_per_file : int
         Chunks along the second dimension that share a file: a shard.
+    **attributes
+        Beside those that every variable has.
     """
     chunks = tuple(max(1, n) for n in chunks)
     shards = None
     if chunks_per_file > 1:
         n_chunks = min(chunks_per_file, math.ceil(shape[1] / chunks[1]))
         shards = (chunks[0], n_chunks * chunks[1], *chunks[2:])
+    if name not in VARIABLES:
+        raise ValueError(
+            f"array name: expected one of {', '.join(VARIABLES)}, got {name!r}; a new variable is described "
+            "in VARIABLES of steplens/groups.py first"
+        )
+    long_name, units = VARIABLES[name]
+    described = {"long_name": long_name, "units": units}
+    if "neuron" in dims and name not in _NEURON_COORDINATES:
+        described["coordinates"] = " ".join(_NEURON_COORDINATES)  # so that xarray knows them
     # In a store of its own: given the group's store and a name, zarr would write the group's zarr.json.
     return zarr.create_array(
         LocalStore(path / name),
@@ -81,6 +113,7 @@ def create_array(
         dimension_names=dims,
         compressors=(codec(dtype), Crc32cCodec()),
         fill_value=0,
+        attributes=described | attributes,
         chunk_key_encoding={"name": "default", "separator": "."},  # no folder a chunk
         config=_CONFIG,
         overwrite=True,
@@ -108,11 +141,55 @@ def codec(dtype: Any) -> BloscCodec:
 def add_array(
     path: Path, name: str, values: np.ndarray, dims: list[str], **attributes: Any
 ) -> None:
-    """Write one small array, in one chunk, with its attributes."""
-    array = create_array(path, name, values.shape, values.shape, values.dtype, dims)
+    """Write one small array, in one chunk."""
+    array = create_array(path, name, values.shape, values.shape, values.dtype, dims, **attributes)
     if values.size:
         array[...] = values
-    array.attrs.update(attributes)
+
+
+def add_names(
+    path: Path,
+    name: str,
+    dim: str,
+    names: Sequence[str],
+    codes: np.ndarray | None = None,
+    first: int = 0,
+) -> None:
+    """Write a coordinate of names, as codes and each name once, as the CF conventions do.
+
+    ``open_group`` gives the names.
+
+    Parameters
+    ----------
+    path, name
+        As in ``create_array``.
+    dim : str
+    names : sequence of str
+    codes : (n,) int array, optional
+        The name of every entry; without it each name has one, in their order.
+    first : int
+        The code of the first name; the others count up from it.
+
+    Raises
+    ------
+    ValueError
+        A name twice, or one with a blank: blanks set names apart on disk.
+    """
+    if len(set(names)) < len(names) or any(len(one.split()) != 1 for one in names):
+        raise ValueError(
+            f"{path}: names of {name}: expected distinct names without blanks, got {list(names)}"
+        )
+    values = np.arange(first, first + len(names), dtype=np.int16)
+    add_array(
+        path, name, values if codes is None else codes, [dim],
+        flag_values=values.tolist(), flag_meanings=" ".join(names),
+    )  # fmt: skip
+
+
+def add_places(path: Path, places: Sequence[str]) -> None:
+    """Write the coordinate ``place``, given as ``steplens.sites.places`` gives it."""
+    # The code of a layer is its number, for those who see codes: 0 is the output of layer 0.
+    add_names(path, "place", "place", places, first=-1)
 
 
 def add_neurons(path: Path, neurons: pd.DataFrame) -> None:
@@ -121,14 +198,8 @@ def add_neurons(path: Path, neurons: pd.DataFrame) -> None:
     add_array(path, "layer", neurons["layer"].to_numpy(), ["neuron"])
     add_array(path, "unit", neurons["unit"].to_numpy(), ["neuron"])
     add_array(path, "step_invariant", neurons["step_invariant"].to_numpy(), ["neuron"])
-    # Names once, codes per neuron, as the CF conventions do; open_group gives the names.
-    add_array(
-        path,
-        "submodule",
-        submodule.codes.to_numpy(),
-        ["neuron"],
-        flag_values=list(range(len(submodule.categories))),
-        flag_meanings=" ".join(submodule.categories),
+    add_names(
+        path, "submodule", "neuron", submodule.categories.tolist(), submodule.codes.to_numpy()
     )
 
 
@@ -192,7 +263,8 @@ def read_root(path: str | Path) -> dict[str, Any]:
         ) from error
     if version != FORMAT_VERSION:
         raise StoreError(
-            f"{path}: format_version: expected {FORMAT_VERSION}, got {version}; {_AGAIN}"
+            f"{path}: format_version: expected {FORMAT_VERSION}, got {version}: it was written with "
+            f"other names or in another layout; {_AGAIN}"
         )
     if attributes.get("metadata_digest") != _metadata_digest(root):
         raise StoreError(
@@ -211,7 +283,7 @@ def _metadata_digest(root: dict[str, Any]) -> str:
 
 
 def open_group(path: str | Path) -> xr.Dataset:
-    """Open a group lazily, with the neuron coordinates that it has.
+    """Open a group lazily; coordinates that are kept as codes come as names.
 
     Raises
     ------
@@ -222,14 +294,18 @@ def open_group(path: str | Path) -> xr.Dataset:
     read_root(path)
     with reading(path):
         data = xr.open_zarr(_WholeStore(path, read_only=True), consolidated=True, chunks=None)
-        if "submodule" not in data.variables:
-            return data
-        codes = data["submodule"]
-        names = np.array(codes.attrs["flag_meanings"].split())
-        return data.assign_coords(
-            submodule=("neuron", names[codes.to_numpy()]),
-            **{name: data[name] for name in ("layer", "unit", "step_invariant")},
-        )
+        named = {
+            name: _named(one) for name, one in data.coords.items() if "flag_meanings" in one.attrs
+        }
+        return data.assign_coords(named)
+
+
+def _named(codes: xr.DataArray) -> tuple[str, np.ndarray, dict[str, str]]:
+    """Dimension, names and attributes of a coordinate that is kept as codes."""
+    names = np.array(codes.attrs["flag_meanings"].split())
+    attributes = {key: codes.attrs[key] for key in ("long_name", "units")}
+    place = np.searchsorted(codes.attrs["flag_values"], codes.to_numpy())
+    return codes.dims[0], names[place], attributes
 
 
 class _WholeStore(LocalStore):

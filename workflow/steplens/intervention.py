@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from .selection import bottom_k, top_k
+from .settings import DEFAULT_SELECTION, Selection
 
 if TYPE_CHECKING:
     import torch
@@ -59,15 +59,17 @@ class Replacement:
         return digest.hexdigest()[:32]
 
 
-def control_columns(ranking: "Ranking", language: str, k: int) -> np.ndarray:
+def control_columns(
+    ranking: "Ranking", language: str, k: int, selection: Selection = DEFAULT_SELECTION
+) -> np.ndarray:
     """Columns of a language's control neurons: its top k and its bottom k by AP (D6), sorted."""
     if 2 * k > ranking.ap.shape[1]:
         raise ValueError(
             f"steering k: expected at most {ranking.ap.shape[1] // 2} (half the neurons, since top "
             f"and bottom k are replaced), got {k}"
         )
-    ap = ranking.ap[ranking.row(language)]
-    return np.union1d(top_k(ap, k), bottom_k(ap, k))
+    scores = ranking.scores(selection).row(ranking.row(language))
+    return np.union1d(scores.top(k), scores.bottom(k))
 
 
 def matched_random_columns(ranking: "Ranking", columns: np.ndarray, seed: int) -> np.ndarray:

@@ -13,6 +13,7 @@ from typing import Any
 
 from . import devices, run_lock, warm_start
 from .model_source import ModelSource
+from .settings import Selection
 
 
 def model_source(snakemake: Any) -> ModelSource:
@@ -36,7 +37,13 @@ def model_arguments(snakemake: Any) -> dict[str, Any]:
 def fixing_arguments(snakemake: Any) -> dict[str, Any]:
     """What stages share that generate with neurons fixed, beside ``model_arguments``."""
     names = ("n_utterances", "n_random", "seed", "max_new_tokens")
-    return model_arguments(snakemake) | {name: snakemake.params[name] for name in names}
+    settings = {name: snakemake.params[name] for name in names}
+    return model_arguments(snakemake) | settings | {"selection": selection_of(snakemake)}
+
+
+def selection_of(snakemake: Any) -> Selection:
+    """How the rule chooses neurons."""
+    return Selection(**snakemake.params.selection)
 
 
 def condition_of(snakemake: Any) -> dict[str, str | int]:

@@ -3,11 +3,12 @@
 An outcome is one output text under one condition (task, step, source, target, control). The unsteered
 output of a sentence stands beside every step and target. Random controls are pooled over their seeds,
 utterance by utterance; the lowest and the highest seed stand beside the pooled value. One draw of
-sentences serves all conditions of a source language, so that every difference and ratio is a paired
-one (D12).
+sentence ids serves all conditions and source languages, so that every difference and ratio is a paired
+one and a mean over pairs counts what sentences do to all languages at once (D12).
 """
 
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,19 @@ import pandas as pd
 from rapidfuzz.distance import Levenshtein
 
 from .atomic import read_parquet
-from .bootstrap import draw_counts, percentile_interval
-from .control import effect_ratios, pooled_rate, script_counts
+from .bootstrap import SentenceDraws, percentile_interval
+from .control import (
+    ALL_PAIRS,
+    PAIRS_OF_THE_PAPER,
+    PAPERS_PAIRS,
+    effect_ratios,
+    pooled_rate,
+    script_counts,
+)
 from .language_id import language_probabilities
 from .languages import Language
 from .repetition import longest_repeat
+from .writing import Tokens
 
 CONTROLS = ("unsteered", "random", "other_language", "steered")
 CONDITION = ["task", "step", "source", "target", "control"]
@@ -70,21 +79,24 @@ def without(outcomes: pd.DataFrame, left_out: dict[str, np.ndarray]) -> pd.DataF
 
 
 class Draws:
-    """The bootstrap draws of each source language: (n_resamples, n_utterances) counts."""
+    """Bootstrap draws of the sentences of all source languages together.
+
+    Parameters
+    ----------
+    outcomes : DataFrame
+        With a column ``utterance``.
+    n_resamples, seed : int
+    """
 
     def __init__(self, outcomes: pd.DataFrame, n_resamples: int, seed: int):
-        self._draws = {}
-        for source, part in outcomes.groupby("source", sort=False):
-            utterances = np.sort(part["utterance"].unique())
-            counts = draw_counts(len(utterances), n_resamples, seed, str(source))
-            self._draws[source] = pd.Index(utterances), counts
+        self._draws = SentenceDraws(outcomes["utterance"].to_numpy(), n_resamples, seed)
 
-    def weighted_sums(self, source: str, utterances: np.ndarray, values: np.ndarray) -> np.ndarray:
+    def weighted_sums(self, utterances: np.ndarray, values: np.ndarray) -> np.ndarray:
         """Sums of ``values`` (n, …) over each resample of the sentences: (n_resamples, …)."""
-        index, counts = self._draws[source]
-        per_sentence = np.zeros((len(index), *values.shape[1:]))
-        np.add.at(per_sentence, index.get_indexer(utterances), values)
-        return np.tensordot(counts, per_sentence, axes=1)
+        sentences, place = np.unique(utterances, return_inverse=True)
+        per_sentence = np.zeros((len(sentences), *values.shape[1:]))
+        np.add.at(per_sentence, place, values)
+        return np.tensordot(self._draws.of(sentences), per_sentence, axes=1)
 
 
 def _conditions(outcomes: pd.DataFrame) -> Iterator[tuple[dict, pd.DataFrame]]:
@@ -95,9 +107,21 @@ def _conditions(outcomes: pd.DataFrame) -> Iterator[tuple[dict, pd.DataFrame]]:
 
 
 def rate_draws(
-    outcomes: pd.DataFrame, languages: dict[str, Language], draws: Draws
+    outcomes: pd.DataFrame,
+    languages: dict[str, Language],
+    draws: Draws,
+    tokens: Tokens = "script_runs",
 ) -> list[tuple[dict, np.ndarray]]:
     """Control rates of every condition between languages of different script, with their draws.
+
+    Parameters
+    ----------
+    outcomes : DataFrame
+        As ``gather`` gives them.
+    languages : dict
+    draws : Draws
+    tokens : {"script_runs", "characters"}
+        As in ``control_rate``.
 
     Returns
     -------
@@ -110,8 +134,8 @@ def rate_draws(
         target, other = languages[key["target"]].script, languages[key["source"]].script
         if target == other:
             continue
-        counts = script_counts(part["text"], target, other)  # (n_texts, 2)
-        sums = draws.weighted_sums(key["source"], part["utterance"].to_numpy(), counts)
+        counts = script_counts(part["text"], target, other, tokens)  # (n_texts, 2)
+        sums = draws.weighted_sums(part["utterance"].to_numpy(), counts)
         row = key | {
             "rate": float(pooled_rate(counts)),
             "n_texts": len(part),
@@ -213,24 +237,35 @@ def ratios(rated: list[tuple[dict, np.ndarray]], min_source_rate: float) -> pd.D
 def mean_ratios(rated: list[tuple[dict, np.ndarray]], min_source_rate: float) -> pd.DataFrame:
     """The mean effect ratio over pairs at each step, with its interval.
 
-    The pairs are those of ``ratios``; resamples keep them, and average the pairs that have a ratio.
+    Returns
+    -------
+    DataFrame
+        step; ``pairs``, over which the mean is: ``all``, or those of the ``paper``'s mean (without
+        Spanish); the means of asr, tr and ratio; the interval; ``n_pairs`` that have a ratio
+        (``ratios``). Without any there is no row. Resamples keep these pairs, and average those of them
+        that have a ratio there: a mean with an infinite one is infinite.
     """
-    pairs = ratios(rated, min_source_rate)
+    pairs = ratios(rated, min_source_rate).dropna(subset="ratio")
+    of_the_paper = pd.MultiIndex.from_frame(pairs[["source", "target"]]).isin(PAIRS_OF_THE_PAPER)
+    chosen = {ALL_PAIRS: pairs, PAPERS_PAIRS: pairs[of_the_paper]}
     drawn_of = {
         tuple(row[name] for name in CONDITION[:4]): drawn
         for row, drawn in rated
         if row["control"] == "steered"
     }
     rows = []
-    for step, part in pairs.groupby("step", sort=True):
+    for step, name in product(sorted(pairs["step"].unique()), chosen):
+        part = chosen[name][chosen[name]["step"] == step]
+        if part.empty:
+            continue
         keys = [(step, row.source, row.target) for row in part.itertuples()]
         with np.errstate(divide="ignore", invalid="ignore"):
             drawn = np.array([drawn_of["tr", *key] / drawn_of["asr", *key] for key in keys])
-        drawn[~np.isfinite(drawn)] = np.nan
-        low, high = percentile_interval(np.nanmean(drawn, axis=0))
-        means = part[["asr", "tr", "ratio"]].mean().to_dict()
-        rows.append({"step": step, **means, "ci_low": low, "ci_high": high, "n_pairs": len(part)})
-    columns = ["step", "asr", "tr", "ratio", "ci_low", "ci_high", "n_pairs"]
+            known = ~np.isnan(drawn)
+            low, high = percentile_interval(np.where(known, drawn, 0).sum(0) / known.sum(0))
+        row = {"step": step, "pairs": name} | part[["asr", "tr", "ratio"]].mean().to_dict()
+        rows.append(row | {"ci_low": low, "ci_high": high, "n_pairs": len(part)})
+    columns = ["step", "pairs", "asr", "tr", "ratio", "ci_low", "ci_high", "n_pairs"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -250,7 +285,7 @@ def probabilities(
             values = np.array([of_text[text][codes.index(code)] for text in part["text"]])
             known = np.isfinite(values)
             pair = np.array([values[known], np.ones(known.sum())]).T
-            sums = draws.weighted_sums(key["source"], part["utterance"].to_numpy()[known], pair)
+            sums = draws.weighted_sums(part["utterance"].to_numpy()[known], pair)
             with np.errstate(invalid="ignore"):
                 low, high = percentile_interval(sums[:, 0] / sums[:, 1])
             mean = values[known].mean() if known.any() else np.nan
@@ -277,13 +312,15 @@ def quality(outcomes: pd.DataFrame, draws: Draws, degenerate_tokens: int) -> pd.
             for pair in zip(part["reference"], part["text"], strict=True)
         ]
         counts = np.array([edits, part["reference"].str.len()]).T.astype(float)
-        sums = draws.weighted_sums(key["source"], part["utterance"].to_numpy(), counts)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            low, high = percentile_interval(sums[:, 0] / sums[:, 1])
+        sums = draws.weighted_sums(part["utterance"].to_numpy(), counts)
+        with np.errstate(divide="ignore", invalid="ignore"):  # no rate without a character
+            low, high = percentile_interval(
+                np.where(sums[:, 1] > 0, sums[:, 0] / sums[:, 1], np.nan)
+            )
         total = counts.sum(0)
         degenerate = (part["longest_repeat"] >= degenerate_tokens).to_numpy(dtype=float)
         pair = np.array([degenerate, np.ones(len(part))]).T
-        collapsed = draws.weighted_sums(key["source"], part["utterance"].to_numpy(), pair)
+        collapsed = draws.weighted_sums(part["utterance"].to_numpy(), pair)
         with np.errstate(invalid="ignore"):
             shares = collapsed[:, 0] / collapsed[:, 1]
         degenerate_low, degenerate_high = percentile_interval(shares)

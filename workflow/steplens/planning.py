@@ -16,7 +16,7 @@ from . import planning_studies
 from .checkpoint_tensors import tensor_shapes
 from .config import Config
 from .families import config_value
-from .sites import n_layers, site_widths
+from .sites import n_layers, places, site_widths
 from .tasks import MODALITY_OF, STEERED_TASKS, TASKS
 
 # Rules by stage, in the order in which they run; any other rule counts to the last stage.
@@ -30,7 +30,7 @@ STAGES = {
     "capture": ("capture",),
     "rank": ("rank_encoder", "rank_decoder", "rank_modality"),
     "compare": (
-        "compare_step", "reliability", "compare_sources", "compare_sources_encoder",
+        "compare_step", "reliability", "learning_curve", "compare_sources", "compare_sources_encoder",
         "gather_comparison", "gather_sources", "locate", "count_valid",
     ),
     "steer": ("steer", "summarize_steering"),
@@ -102,8 +102,8 @@ class Model:
         return width * n_layers(self.config, module)
 
     def n_hidden(self, module: str) -> int:
-        """Rows of ``hidden_state``: the embedding, every layer and, in speech, the adapter."""
-        return n_layers(self.config, module) + 1 + (module == "speech_encoder")
+        """Places of ``hidden_state``."""
+        return len(places(self.config, module))
 
     @property
     def hidden_size(self) -> int:
@@ -185,6 +185,12 @@ def _seconds_a_letter(config: Config, engine: str) -> float:
     return seconds
 
 
+def encoded_seconds(config: Config, one: Sentences) -> float:
+    """Seconds of audio that the speech encoder is given, an utterance: as spoken, or of a fixed length."""
+    fixed = config.encoding.fixed_seconds
+    return one.seconds if fixed is None else fixed
+
+
 @dataclass(frozen=True)
 class Part:
     """What is done for one way of speaking: the run itself, or its speech half once more."""
@@ -216,9 +222,9 @@ def parts_of(
 
 _ITEM = {"float16": 2, "float32": 4}
 _STORE_BYTES = 16_000  # metadata and coordinates of a store, which compress to almost nothing
-# Rankings compress more than stores do. AP is float64 to 12 decimals (7 bytes in the demo), medians are
-# float32 but the middle of float16 values: most of their bits are zero.
-_AP_BYTES = 7
+# Rankings compress more than stores do. AP is float64 to 12 decimals and separation to 9 (7 bytes each in the
+# demo), medians are float32 but the middle of float16 values: most of their bits are zero.
+_AP_BYTES = _SEPARATION_BYTES = 7
 _MEDIAN_BYTES = {"float16": 2.3, "float32": 4}
 _WAV_BYTES_A_SECOND = 32_000  # 16 kHz, 16 bits
 _WAV_HEADER_BYTES = 44
@@ -256,12 +262,13 @@ def disk_bytes(
         return item * (model.n_neurons(module) + model.n_hidden(module) * hidden)
 
     n_bytes: defaultdict[str, float] = defaultdict(float, fetched or {})
-    per_neuron = len(sentences) * (_AP_BYTES + _MEDIAN_BYTES[config.store.dtype])
+    per_value = _AP_BYTES + _SEPARATION_BYTES + _MEDIAN_BYTES[config.store.dtype]
+    per_neuron = len(sentences) * per_value
     for part in parts_of(config, sentences, engine_of):
         conditions = len(part.tasks) * len(config.steps)
         for engine, one in part.spoken.values():
             positions = {
-                "speech": one.seconds * model.speech_positions_per_second,
+                "speech": encoded_seconds(config, one) * model.speech_positions_per_second,
                 "text": one.tokens,
             }
             wav = one.seconds * _WAV_BYTES_A_SECOND + _WAV_HEADER_BYTES
@@ -278,7 +285,6 @@ def disk_bytes(
         )
         ranked = per_neuron * ranked_neurons(config, model) + _STORE_BYTES
         n_bytes[f"{part.prefix}rank_decoder"] = conditions * ranked
-    per_value = _AP_BYTES + _MEDIAN_BYTES[config.store.dtype]
     return dict(n_bytes) | planning_studies.study_bytes(
         config,
         model,
@@ -324,9 +330,12 @@ UNIT_OF = {
     "rank": "million activations",
     "compare": "million activations resampled",
 } | planning_studies.UNIT_OF
-_COMPARISONS = ("compare_step", "reliability", "compare_sources", "compare_sources_encoder")
-# Shuffled labels are ranked by a sort of their own: so many times what a resample costs (rates.tsv).
-_RESAMPLES_A_SHUFFLE = 7
+# What a shuffle of the labels costs, in resamples (benchmarks/resampling.py).
+_RESAMPLES_A_SHUFFLE = 1.6
+_SMALLER_FRACTIONS = 3  # of the sentences, in the learning curve (learning_curve.FRACTIONS)
+_COMPARISONS = (
+    "compare_step", "reliability", "learning_curve", "compare_sources", "compare_sources_encoder",
+)  # fmt: skip
 _RATE_OF = dict.fromkeys(("rank_encoder", "rank_decoder"), "rank")
 _RATE_OF |= dict.fromkeys(_COMPARISONS, "compare") | planning_studies.RATE_OF
 GPU_RULES = (
@@ -355,7 +364,7 @@ def job_units(config: Config, rule: str, n: int, one: Sentences) -> float:
     """
     limit = config.decoding.max_new_tokens
     each = {
-        "encode_speech": one.seconds,
+        "encode_speech": encoded_seconds(config, one),
         "encode_text": one.tokens,
         "decode": min(limit, _PASSES_OVER_TOKENS * one.tokens),
         "capture": 1,
@@ -383,15 +392,21 @@ def work_units(
         encoders = sum(model.n_neurons(f"{modality}_encoder") for modality in part.modalities)
         units[f"{part.prefix}rank_encoder"] = examples * encoders
         units[f"{part.prefix}rank_decoder"] = n_tasks * n_steps * examples * ranked
-    for one in sentences.values():
-        outputs = min(one.n, config.steering.n_utterances) * interventions(config)
+    for source in config.steering_targets:
+        one = sentences[source]
+        outputs = min(one.n, config.steering.n_utterances) * interventions(config, source)
         steered = job_units(config, "steer", outputs, one)
         units["steer"] += len(STEERED_TASKS) * n_steps * steered
     # Both sides of every pair are ranked in every resample; of three sources there are three pairs.
     resampled = 2 * config.comparison.resamples * examples
     units["compare_step"] = n_steps * resampled * ranked
-    drawn = 2 * config.comparison.splits + _RESAMPLES_A_SHUFFLE * config.comparison.shuffles
-    units["reliability"] = n_steps * 2 * drawn * examples * ranked
+    halves = 2 * config.comparison.splits
+    per_draw = n_steps * 2 * examples * ranked
+    shuffles = _RESAMPLES_A_SHUFFLE * config.comparison.shuffles
+    units["reliability"] = per_draw * (halves + shuffles)
+    # Every subset of a fraction is ranked whole and in halves.
+    subsets = _SMALLER_FRACTIONS * config.comparison.subsets
+    units["learning_curve"] = per_draw * (3 * subsets + 1 + halves)
     if config.speech.other_engine:
         units["compare_sources"] = 2 * n_steps * 3 * resampled * ranked
         units["compare_sources_encoder"] = resampled * model.n_neurons("speech_encoder")
@@ -400,7 +415,8 @@ def work_units(
     return dict(units) | planning_studies.study_units(config, model, counts, ranked, tokens)
 
 
-def interventions(config: Config) -> int:
+def interventions(config: Config, source: str) -> int:
     """Conditions that every sentence of a source language is steered under (``steering.trials``)."""
-    targets = len(config.languages) - 1
-    return targets * (1 + config.steering.n_random + (targets > 1))
+    targets = len(config.steering_targets.get(source, ()))
+    a_third = len(config.languages) > 2  # whose neurons can be fixed beside the target's
+    return targets * (1 + config.steering.n_random + a_third)

@@ -62,7 +62,7 @@ def study_bytes(
     counts : collection of int
         Utterances of each language.
     per_value : float
-        Bytes of an AP and a median.
+        Bytes of an AP, a separation and a median.
     n_ranked : int
         Decoder neurons that take part.
     """

@@ -1,4 +1,4 @@
-"""Stage ``rank``: AP and medians of every neuron for every language, from one condition's stores."""
+"""Stage ``rank``: AP, separation and medians of every neuron, from the stores of one condition."""
 
 import logging
 from collections.abc import Mapping
@@ -16,6 +16,7 @@ from .rankings import (
     open_condition,
     write_ranking,
 )
+from .separation import separation
 
 log = logging.getLogger(__name__)
 
@@ -47,20 +48,22 @@ def rank_condition(
     told = dict(condition or {})
     opened = open_condition(stores, include_step_invariant, left_out, **told)
     shape = (len(stores), len(opened.columns))
-    ap, median = np.empty(shape), np.empty(shape, dtype=np.float32)
+    ap, apart, median = np.empty(shape), np.empty(shape), np.empty(shape, dtype=np.float32)
     labels = opened.labels
     for where, activations in opened.blocks():
         ap[:, where], median[:, where] = rank(activations, labels, len(stores))
-    # Equal AP must be equal to the last bit, to share a rank and to be ordered by column (D6). Sums of
-    # the same terms in another order are not; what is rounded away is far below 1 / n_examples².
+        apart[:, where] = separation(activations, labels, len(stores))
+    # Equal AP must be equal to the last bit, to share a rank and to count as tied (D6). Sums of the same
+    # terms in another order are not; what is rounded away is far below 1 / n_examples².
     ap = np.round(ap, AP_DECIMALS)
     n_valid = np.array([mask.sum() for mask in opened.valid])
     neurons = neurons_of(opened.data[0]).iloc[opened.columns]
     sources = {lang: one.attrs["digest"] for lang, one in zip(stores, opened.data, strict=True)}
     model = model_of(opened.data[0])
-    write_ranking(output, Ranking(list(stores), ap, median, n_valid, neurons, sources, model), told)
+    ranking = Ranking(list(stores), ap, median, n_valid, neurons, sources, model, apart)
+    write_ranking(output, ranking, told)
     for language, perfect in zip(stores, (ap == 1).sum(1), strict=True):
-        log.info("%s: %d neurons with AP = 1, ordered by column", language, perfect)
+        log.info("%s: %d neurons with AP = 1", language, perfect)
     log.info(
         "ranked %d neurons for %d languages over %d utterances", shape[1], shape[0], len(labels)
     )

@@ -1,8 +1,8 @@
 """Conditions, the stores that are ranked together, and rankings: how both are opened and checked.
 
-A ranking is a small Zarr group like a store: ``ap`` and ``median`` (language, neuron), ``n_valid``
-(language), and the neuron coordinates. Top-k sets are taken from it where they are needed, so that
-another k ranks nothing again.
+A ranking is a small Zarr group like a store: ``ap``, ``separation`` and ``median`` (language, neuron),
+``n_valid`` (language), and the coordinates of languages and neurons. Top-k sets are taken from it where
+they are needed, so that another k, or another way to order what is tied, ranks nothing again.
 """
 
 import hashlib
@@ -20,6 +20,7 @@ from .groups import (
     NEURON_CHUNK,
     StoreError,
     add_array,
+    add_names,
     add_neurons,
     commit,
     fresh_folder,
@@ -28,6 +29,8 @@ from .groups import (
     reading,
 )
 from .left_out import read_left_out
+from .selection import Scores, cells_of, tiebreak
+from .settings import Selection
 from .store import open_store
 
 AP_DECIMALS = 12
@@ -46,6 +49,8 @@ _SAME = (
 _MODEL = ("model", "revision", "config_digest", "made_by")
 _BLOCK_BYTES = 1000**3
 _NARROWEST = 32  # columns of a block: what the kernels take at a time
+# What names a condition, for the random order of its equal neurons.
+_CONDITION = ("module", "task", "step", "label")
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,9 @@ class Ranking:
     neurons : DataFrame of layer, submodule, unit, step_invariant, a row a column of ``ap``
     store_digests : dict of language to the digest of the store that was ranked
     attributes : dict of what the stores say of the model that made them
+    separation : (n_languages, n_neurons) float64, to 9 decimals
+        Standardised difference of means (``separation.py``), which orders equal AP; zeros if not given.
+    condition : dict of the module, task, step and label that were ranked
     """
 
     languages: list[str]
@@ -70,10 +78,30 @@ class Ranking:
     neurons: pd.DataFrame
     store_digests: dict[str, str] = field(default_factory=dict)
     attributes: dict[str, Any] = field(default_factory=dict)
+    separation: np.ndarray | None = None
+    condition: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.separation is None:
+            object.__setattr__(self, "separation", np.zeros(self.ap.shape))
+
+    def scores(self, selection: Selection) -> Scores:
+        """AP of all languages, and how neurons are chosen by it."""
+        order = tiebreak(selection, self.separation, _streams(self.languages, [self.condition]))
+        return Scores(self.ap, order, cells_of(selection, self.neurons))
 
     def row(self, language: str) -> int:
         """The row of a language."""
         return self.languages.index(language)
+
+
+def _streams(languages: Sequence[str], conditions: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A name per language in its condition: the same for a ranking and for the stores that it is of."""
+    conditions = list(conditions) * (len(languages) if len(conditions) == 1 else 1)
+    return [
+        " ".join([*(str(of[key]) for key in _CONDITION if of.get(key) is not None), language])
+        for language, of in zip(languages, conditions, strict=True)
+    ]
 
 
 def neurons_of(data: xr.Dataset) -> pd.DataFrame:
@@ -108,6 +136,29 @@ class Condition:
     def labels(self) -> np.ndarray:
         """The language, as an index, of each valid utterance: (n_examples,) int."""
         return np.repeat(np.arange(len(self.valid)), [mask.sum() for mask in self.valid])
+
+    @property
+    def sentences(self) -> np.ndarray:
+        """The sentence id of each valid utterance: (n_examples,) int, in the order of ``labels``."""
+        pairs = zip(self.data, self.valid, strict=True)
+        return np.concatenate([data["utterance"].to_numpy()[mask] for data, mask in pairs])
+
+    @property
+    def all_sentences(self) -> np.ndarray:
+        """The sentence ids of the stores, whether their utterances are valid or not, sorted."""
+        return np.unique(np.concatenate([data["utterance"].to_numpy() for data in self.data]))
+
+    def random_order(self, selection: Selection) -> np.ndarray | None:
+        """What orders equal AP by lot, (n_languages, n_neurons); None where lots are not drawn."""
+        if selection.ties != "random":
+            return None
+        shape = (len(self.languages), len(self.columns))
+        streams = _streams(self.languages, [one.attrs for one in self.data])
+        return tiebreak(selection, np.broadcast_to(0.0, shape), streams)
+
+    def cells(self, selection: Selection) -> np.ndarray | None:
+        """As ``selection.cells_of``, of the neurons that take part."""
+        return cells_of(selection, neurons_of(self.data[0]).iloc[self.columns])
 
     def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
         """Column positions and (n_examples, <= 16,384) activations, block by block.
@@ -230,11 +281,13 @@ def require_one_condition(
 def write_ranking(path: str | Path, ranking: Ranking, condition: Mapping[str, Any]) -> None:
     """Write a ranking of a condition, given as in ``rank_stage.rank_condition``."""
     folder = fresh_folder(path)
-    values = ranking.ap, ranking.median, ranking.n_valid
+    values = ranking.ap, ranking.separation, ranking.median, ranking.n_valid
     add_array(folder, "ap", ranking.ap, ["language", "neuron"])
+    add_array(folder, "separation", ranking.separation, ["language", "neuron"])
     add_array(folder, "median", ranking.median, ["language", "neuron"])
     add_array(folder, "n_valid", ranking.n_valid, ["language"])
     add_neurons(folder, ranking.neurons)
+    add_names(folder, "language", "language", ranking.languages)
     attributes = {
         "digest": _digest(*values),
         "languages": ranking.languages,
@@ -262,7 +315,9 @@ def open_ranking(path: str | Path, **expected: Any) -> Ranking:
     path = group_path(path)
     data = open_group(path)
     with reading(path):
-        values = [data[name].to_numpy() for name in ("ap", "median", "n_valid")]
+        ap, separation, median, n_valid = values = [
+            data[name].to_numpy() for name in ("ap", "separation", "median", "n_valid")
+        ]
         neurons = neurons_of(data)
     if _digest(*values) != data.attrs.get("digest"):
         raise StoreError(
@@ -277,8 +332,9 @@ def open_ranking(path: str | Path, **expected: Any) -> Ranking:
                 "there; delete the folder and run the workflow again"
             )
     return Ranking(
-        data.attrs["languages"], *values, neurons, data.attrs["store_digests"], model_of(data)
-    )
+        data.attrs["languages"], ap, median, n_valid, neurons, data.attrs["store_digests"],
+        model_of(data), separation, data.attrs["condition"],
+    )  # fmt: skip
 
 
 def require_ranked(ranking: Ranking, condition: Condition, path: Path) -> None:

@@ -14,6 +14,10 @@ MIN_A_HALF = 2  # utterances of every language
 _ATTEMPTS = 1000
 
 
+class TooFewUtterances(ValueError):
+    """A language has too few valid utterances for two halves; the message says which, and what to do."""
+
+
 @dataclass(frozen=True)
 class Examples:
     """The valid utterances of one condition.
@@ -33,13 +37,17 @@ class Examples:
     labels: np.ndarray
 
 
-def draw_halves(conditions: Sequence[Examples], n_splits: int, seed: int) -> list[np.ndarray]:
+def draw_halves(
+    conditions: Sequence[Examples], n_splits: int, seed: int, stream: str = "halves"
+) -> list[np.ndarray]:
     """Halve the sentences at random, once a split: for all languages and all conditions together.
 
     Parameters
     ----------
     conditions : sequence of Examples
     n_splits, seed : int
+    stream : str, optional
+        Names an independent stream of random numbers.
 
     Returns
     -------
@@ -49,7 +57,7 @@ def draw_halves(conditions: Sequence[Examples], n_splits: int, seed: int) -> lis
 
     Raises
     ------
-    ValueError
+    TooFewUtterances
         A language has too few valid utterances for that.
     """
     for one in conditions:
@@ -58,7 +66,7 @@ def draw_halves(conditions: Sequence[Examples], n_splits: int, seed: int) -> lis
             raise _too_few(one, int(counts.argmin()), int(counts.min()))
     known = np.unique(np.concatenate([one.sentences for one in conditions]))
     places = [np.searchsorted(known, one.sentences) for one in conditions]
-    generator = _generator(seed, "halves")
+    generator = random_generator(seed, stream)
     splits = [_draw_half(conditions, places, len(known), generator) for _ in range(n_splits)]
     return [np.array(halves) for halves in zip(*splits, strict=True)]
 
@@ -83,8 +91,8 @@ def _draw_half(conditions, places, n_sentences, generator) -> list[np.ndarray]:
     raise _too_few(one, language, int((one.labels == language).sum()))
 
 
-def _too_few(one: Examples, language: int, count: int) -> ValueError:
-    return ValueError(
+def _too_few(one: Examples, language: int, count: int) -> TooFewUtterances:
+    return TooFewUtterances(
         f"split halves: {one.name}: {one.languages[language]} has {count} valid utterances, too few "
         f"for halves of at least {MIN_A_HALF} of every language: its sentences end before this step, "
         "or badly spoken ones are left out (tables/speech_quality.csv); drop the step or the "
@@ -121,7 +129,7 @@ def shuffle_labels(conditions: Sequence[Examples], n_shuffles: int, seed: int) -
     stratum = np.where(size[place] > 1, place, -1)
     in_order = np.argsort(stratum, kind="stable")
     places = [np.searchsorted(known, key) for key in keys]
-    generator = _generator(seed, "shuffles")
+    generator = random_generator(seed, "shuffles")
     found = [np.empty((n_shuffles, len(key)), dtype=np.int64) for key in keys]
     for draw in range(n_shuffles):
         following = np.empty(len(known), dtype=np.int64)
@@ -141,5 +149,6 @@ def _next_valid(following: np.ndarray, valid: np.ndarray) -> np.ndarray:
     return reached
 
 
-def _generator(seed: int, stream: str) -> np.random.Generator:
+def random_generator(seed: int, stream: str) -> np.random.Generator:
+    """Random numbers of a named stream, independent of those of other names."""
     return np.random.default_rng([seed, zlib.crc32(stream.encode())])

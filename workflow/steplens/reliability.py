@@ -13,18 +13,22 @@ import pandas as pd
 
 from .atomic import write_csv
 from .bootstrap import percentile_interval
-from .comparing import open_ranked
-from .comparison import diagonal_ratio, overlap_matrix
-from .ranking import average_precision, use_threads
+from .comparing import most_tied, open_ranked, overlap_of
+from .comparison import diagonal_ratio, shared_neurons
+from .ranking import use_threads
 from .rankings import AP_DECIMALS, Condition
 from .relabelling import Examples, draw_halves, shuffle_labels
-from .resampling import resampled_average_precision
-from .selection import top_k
+from .resampling import relabelled_average_precision, resampled_average_precision
+from .selection import best_of_cells, shares, top_k
+from .separation import relabelled_separation, resampled_separation
+from .settings import DEFAULT_SELECTION, Selection
+from .sorting import NEURONS_AT_A_TIME
 
 log = logging.getLogger(__name__)
 
 MEASURES = ("speech", "text", "speech_text", "corrected")
 MEAN = "mean"  # in the column language
+_AP_BYTES = 200_000_000
 
 
 def reliability(
@@ -42,6 +46,7 @@ def reliability(
     tables: dict[str, Path],
     left_out: Path | None = None,
     tasks: tuple[str, str] | None = None,
+    selection: Selection = DEFAULT_SELECTION,
 ) -> None:
     """Split-half stability and the null of shuffled labels at one step.
 
@@ -59,6 +64,7 @@ def reliability(
     n_splits, n_shuffles, seed, threads : int
     tables : dict
         Outputs, by name: ``stability`` and ``null_ratio``.
+    selection : Selection
     left_out : path, optional
         ``tables/speech_quality.csv``: what it leaves out takes no part.
     tasks : (str, str), optional
@@ -81,13 +87,13 @@ def reliability(
         tasks,
     )
     examples = [
-        _examples(name, condition)
+        examples_of(name, condition)
         for name, condition in zip(("speech", "text"), conditions, strict=True)
     ]
     halves = draw_halves(examples, n_splits, seed)
     shuffles = shuffle_labels(examples, n_shuffles, seed)
     best = [
-        best_neurons(condition, k, *draws)
+        best_neurons(condition, k, *draws, selection)
         for condition, *draws in zip(conditions, halves, shuffles, strict=True)
     ]
     (half_speech, null_speech), (half_text, null_text) = best
@@ -97,17 +103,26 @@ def reliability(
         _stability_table(shares, conditions[0].languages, counts, step, k, n_splits),
         tables["stability"],
     )
-    observed = diagonal_ratio(overlap_matrix(speech.ap, text.ap, k))
+    scores = speech.scores(selection), text.scores(selection)
+    observed = diagonal_ratio(overlap_of(*scores, k))
     rows = []
     for null, drawn in null_ratios(null_speech, null_text).items():
         row = {"step": step, "k": k, "n_languages": len(speech.languages), "null": null}
-        rows.append(row | null_summary(observed, drawn))
+        rows.append(row | null_summary(observed, drawn) | most_tied(scores, k))
         log.info("step %d: diagonal ratio %.3f, labels shuffled %s %.3f on average, p = %.3g", step,
                  observed, null, rows[-1]["null_ratio"], rows[-1]["p"])  # fmt: skip
     write_csv(pd.DataFrame(rows), tables["null_ratio"])
 
 
-def _examples(name: str, condition: Condition) -> Examples:
+def examples_of(name: str, condition: Condition) -> Examples:
+    """The valid utterances of a condition, in the order of its labels.
+
+    Parameters
+    ----------
+    name : str
+        For messages: ``"speech"`` or ``"text"``.
+    condition : Condition
+    """
     sentences = [
         data["utterance"].to_numpy()[mask]
         for data, mask in zip(condition.data, condition.valid, strict=True)
@@ -123,23 +138,49 @@ class TopColumns:
     shape : tuple of int
         Of the rankings, for example (n_draws, n_languages).
     k : int
+    cells : (n_neurons,) int array, optional
+        Of all neurons, as in ``top_k``.
     """
 
-    def __init__(self, shape: tuple[int, ...], k: int):
+    def __init__(self, shape: tuple[int, ...], k: int, cells: np.ndarray | None = None):
         self.k = k
         self._ap = np.empty((*shape, 0))
+        self._order = np.empty((*shape, 0))
         self._columns = np.empty((*shape, 0), dtype=np.int64)
+        self._cells = cells
+        self._quota = None if cells is None else shares(cells, k)
 
-    def add(self, ap: np.ndarray, start: int) -> None:
-        """Take the columns from ``start`` on, after all that came before: (\\*shape, width) AP."""
+    def add(self, ap: np.ndarray, start: int, tiebreak: np.ndarray | None = None) -> None:
+        """Take the columns from ``start`` on, after all that came before.
+
+        Parameters
+        ----------
+        ap : (\\*shape, width) array
+        start : int
+        tiebreak : (\\*shape, width) array, optional
+            As in ``top_k``.
+        """
         columns = np.broadcast_to(np.arange(start, start + ap.shape[-1]), ap.shape)
+        order = np.zeros(ap.shape) if tiebreak is None else np.broadcast_to(tiebreak, ap.shape)
         # As rankings.py has it: equal AP is equal to the last bit.
         ap = np.concatenate([self._ap, np.round(ap, AP_DECIMALS)], axis=-1)
+        order = np.concatenate([self._order, order], axis=-1)
         columns = np.concatenate([self._columns, columns], axis=-1)
-        # Those kept are in front, by AP and then by column: a stable order stays so.
-        best = top_k(ap, min(self.k, ap.shape[-1]))
-        self._ap = np.take_along_axis(ap, best, axis=-1)
-        self._columns = np.take_along_axis(columns, best, axis=-1)
+        best = self._best(ap, order, columns)
+        self._ap, self._order, self._columns = (
+            np.take_along_axis(values, best, axis=-1) for values in (ap, order, columns)
+        )
+
+    def _best(self, ap: np.ndarray, order: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Places of what may still be among the k, best first."""
+        # Those kept are in front, by AP, what breaks ties, and column: a stable order stays so.
+        if self._quota is None:
+            return top_k(ap, min(self.k, ap.shape[-1]), order)
+        rows = zip(*(one.reshape(-1, ap.shape[-1]) for one in (ap, order, columns)), strict=True)
+        kept = [
+            best_of_cells(values, by, self._cells[where], self._quota) for values, by, where in rows
+        ]
+        return np.array(kept, dtype=np.int64).reshape(*ap.shape[:-1], -1)
 
     @property
     def columns(self) -> np.ndarray:
@@ -158,7 +199,11 @@ class TopColumns:
 
 
 def best_neurons(
-    condition: Condition, k: int, halves: np.ndarray, shuffles: np.ndarray
+    condition: Condition,
+    k: int,
+    halves: np.ndarray,
+    shuffles: np.ndarray,
+    selection: Selection = DEFAULT_SELECTION,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Top-k neurons of every half and of every shuffle, in one pass over the stores.
 
@@ -170,6 +215,8 @@ def best_neurons(
         Whether an example is in the first half.
     shuffles : (n_shuffles, n_examples) int array
         Labels of every shuffle.
+    selection : Selection
+        What orders equal AP is computed from each half and shuffle, too.
 
     Returns
     -------
@@ -177,34 +224,62 @@ def best_neurons(
         Columns of the first and of the second halves' top k.
     shuffles : (n_shuffles, n_languages, k) int64 array
     """
-    n_languages, labels = len(condition.languages), condition.labels
     weights = np.concatenate([halves, ~halves]).astype(np.uint8)
-    best_of_half = TopColumns((len(weights), n_languages), k)
-    best_of_shuffle = TopColumns((len(shuffles), n_languages), k)
-    for where, activations in condition.blocks():
-        ap = resampled_average_precision(activations, labels, weights, n_languages)
-        best_of_half.add(ap, where.start)
-        drawn = [average_precision(activations, one, n_languages) for one in shuffles]
-        best_of_shuffle.add(np.array(drawn), where.start)
-    columns = best_of_half.columns
-    return columns.reshape(2, len(halves), *columns.shape[1:]), best_of_shuffle.columns
+    columns, shuffled = top_columns(condition, k, weights, shuffles, selection)
+    return columns.reshape(2, len(halves), *columns.shape[1:]), shuffled
 
 
-def shared_neurons(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """How many columns every set of one has in common with every set of the other.
+def top_columns(
+    condition: Condition,
+    k: int,
+    weights: np.ndarray,
+    labellings: np.ndarray | None = None,
+    selection: Selection = DEFAULT_SELECTION,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Top-k neurons with some utterances counted more than others, or under other labels: one pass.
 
     Parameters
     ----------
-    one, other : (n_languages, k) int arrays
+    condition : Condition
+    k : int
+    weights : (n_weightings, n_examples) int array
+        How often each example counts.
+    labellings : (n_labellings, n_examples) int array, optional
+        Other languages of the examples, each of which counts once.
+    selection : Selection
+        What orders equal AP is computed from each weighting and labelling, too.
 
     Returns
     -------
-    (n_languages, n_languages) int64 array
+    weighted : (n_weightings, n_languages, k) int64 array
+        Columns, best first. Of a language without weight, in no order that means anything.
+    relabelled : (n_labellings, n_languages, k) int64 array, or None without labellings
     """
-    return np.array(
-        [[len(np.intersect1d(a, b, assume_unique=True)) for b in other] for a in one],
-        dtype=np.int64,
-    )
+    n_languages, labels = len(condition.languages), condition.labels
+    cells, lots = condition.cells(selection), condition.random_order(selection)
+    separated = selection.ties == "separation"
+    best = TopColumns((len(weights), n_languages), k, cells)
+    relabelled = None
+    if labellings is not None:
+        relabelled = TopColumns((len(labellings), n_languages), k, cells)
+    # The AP of all draws is in memory at once: of fewer columns where there are many.
+    n_draws = max(len(weights), 0 if labellings is None else len(labellings))
+    width = max(NEURONS_AT_A_TIME, _AP_BYTES // (8 * n_languages * n_draws))
+    for where, block in condition.blocks():
+        for start in range(0, block.shape[1], width):
+            activations = np.ascontiguousarray(block[:, start : start + width])
+            first = where.start + start
+            order = None if lots is None else lots[:, first : first + activations.shape[1]]
+            ap = resampled_average_precision(activations, labels, weights, n_languages)
+            if separated:
+                order = resampled_separation(activations, labels, weights, n_languages)
+            best.add(ap, first, order)
+            if relabelled is not None:
+                ap = relabelled_average_precision(activations, labellings, n_languages)
+                if separated:
+                    order = relabelled_separation(activations, labellings, n_languages)
+                relabelled.add(ap, first, order)
+    return best.columns, None if relabelled is None else relabelled.columns
 
 
 def stability(speech: np.ndarray, text: np.ndarray, n_neurons: int) -> dict[str, np.ndarray]:
@@ -221,17 +296,20 @@ def stability(speech: np.ndarray, text: np.ndarray, n_neurons: int) -> dict[str,
     dict
         Of (n_splits, n_languages) arrays: ``speech`` and ``text``, between the halves of one modality;
         ``speech_text``, between a half of speech and the other half of text, mean of both ways;
-        ``corrected``, the last over the geometric mean of the first two (NaN where one of these is 0).
-        With ``_chance``, what sets drawn at random would give: k / n_neurons for the first three.
+        ``corrected``, what the last is beyond chance over the geometric mean of what the first two are:
+        NaN where the halves of a modality agree no better than chance.
+        With ``_chance``, what sets drawn at random would give: k / n_neurons, and 0 for ``corrected``.
     """
-    chance = np.full(speech.shape[1:-1], speech.shape[-1] / n_neurons)
+    chance = speech.shape[-1] / n_neurons
     within = [_shared_of_each(one[0], one[1]) for one in (speech, text)]
     across = (_shared_of_each(speech[0], text[1]) + _shared_of_each(speech[1], text[0])) / 2
-    ceiling = np.sqrt(within[0] * within[1])
-    ceiling[ceiling == 0] = np.nan
-    shares = dict(zip(MEASURES, (*within, across, across / ceiling), strict=True))
-    by_chance = (chance, chance, chance, chance / ceiling)
-    return shares | {f"{name}_chance": one for name, one in zip(shares, by_chance, strict=True)}
+    beyond = [np.where(share > chance, share - chance, np.nan) for share in within]
+    corrected = (across - chance) / np.sqrt(beyond[0] * beyond[1])
+    shares = dict(zip(MEASURES, (*within, across, corrected), strict=True))
+    by_chance = dict.fromkeys(MEASURES, chance) | {"corrected": 0.0}
+    return shares | {
+        f"{name}_chance": np.full(across.shape, one) for name, one in by_chance.items()
+    }
 
 
 def _shared_of_each(one: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -250,28 +328,34 @@ def _stability_table(
     k: int,
     n_splits: int,
 ) -> pd.DataFrame:
-    """A row a measure and language, and their mean: the mean over splits, and their range."""
+    """A row a measure and language, and their mean: the mean over splits, and their range.
+
+    ``n_without`` counts the splits without a value, of ``mean`` those of all languages together; they take
+    no part in the mean and the range.
+    """
     groups = [([place], code) for place, code in enumerate(languages)]
     groups.append((list(range(len(languages))), MEAN))
     rows = []
     for measure in MEASURES:
         for places, language in groups:
             share, chance = (
-                _mean(shares[name][:, places], axis=1) for name in (measure, f"{measure}_chance")
+                mean_of_known(shares[name][:, places], axis=1)
+                for name in (measure, f"{measure}_chance")
             )
             rows.append(
                 {
                     "step": step, "k": k, "measure": measure, "language": language,
-                    "share": _mean(share),
+                    "share": mean_of_known(share),
                     "share_low": np.fmin.reduce(share), "share_high": np.fmax.reduce(share),
-                    "chance": _mean(chance), "n_splits": n_splits,
+                    "chance": mean_of_known(chance), "n_splits": n_splits,
+                    "n_without": np.isnan(shares[measure][:, places]).sum(),
                     "n_speech": counts[0][places].sum(), "n_text": counts[1][places].sum(),
                 }
             )  # fmt: skip
     return pd.DataFrame(rows)
 
 
-def _mean(values: np.ndarray, axis: int | None = None) -> np.ndarray:
+def mean_of_known(values: np.ndarray, axis: int | None = None) -> np.ndarray:
     """The mean of what is finite; NaN without any."""
     known = np.isfinite(values)
     with np.errstate(invalid="ignore"):
@@ -321,7 +405,7 @@ def null_summary(observed: float, drawn: np.ndarray) -> dict[str, float]:
     low, high = percentile_interval(drawn)
     return {
         "diagonal_ratio": observed,
-        "null_ratio": float(_mean(drawn)),
+        "null_ratio": float(mean_of_known(drawn)),
         "null_ratio_low": low,
         "null_ratio_high": high,
         "p": float((1 + reached) / (1 + len(drawn))) if np.isfinite(observed) else np.nan,

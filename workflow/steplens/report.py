@@ -11,6 +11,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from . import report_findings
+from .control import ALL_PAIRS, PAPERS_PAIRS
 from .figures.style import in_order, percent
 from .report_format import (
     CONTROLS,
@@ -25,11 +26,14 @@ from .report_format import (
     two_decimals,
 )
 from .sections import section
+from .settings import DEFAULT_SELECTION
+from .writing import Tokens
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
 # Which rule makes a table: the error about a missing one names it.
 RULES = {
+    "comparison/learning_curve.csv": "gather_comparison",
     "comparison/location.csv": "locate",
     "comparison/null_ratio.csv": "gather_comparison",
     "comparison/overlap_summary.csv": "gather_comparison",
@@ -40,6 +44,7 @@ RULES = {
     "steering/effects.csv": "summarize_steering",
     "steering/mean_effect_ratios.csv": "summarize_steering",
     "steering/quality.csv": "summarize_steering",
+    "steering/ties.csv": "count_ties",
     "tables/recognition.csv": "recognition",
     "tables/speech_quality.csv": "speech_quality",
     "tables/table1.csv": "tables",
@@ -48,7 +53,7 @@ RULES = {
     "tables/table4.csv": "tables",
     "tables/table5.csv": "table5",
 }
-FIGURES = (*range(2, 10), 11)
+FIGURES = (*range(2, 10), 11, 20)
 FIGURE_RULE = "figure"
 # Only where the run has a second source of speech.
 SOURCES_FIGURE = 10
@@ -57,13 +62,19 @@ SOURCES_RULE = "compare_speech"
 _FLAGGED_SHOWN = 20
 _EMPTY_NUMBERS = {name: [""] for name in ("cer", "seconds_per_character", "available")}
 
+_TOKENS = {
+    "script_runs": "a run of letters of one script, in Han and kana one character",
+    "characters": "one letter with its marks, in every script",
+}
+
 # The paper's numbers at t = 1, 6, 11; a share of one but for the effect ratio.
 PAPER_MODEL = "SeamlessM4T v2 large"
 PAPER_STEPS = (1, 6, 11)
 PAPER = {
     "Diagonal ratio (figure 4)": (0.566, 0.3463, 0.3683),
     "Spearman diagonal concentration (figure 5)": (0.229, 0.201, 0.209),
-    "Mean effect ratio (table 3)": (None, 0.36, 0.49),
+    "Mean effect ratio, the paper's pairs": (None, 0.36, 0.49),
+    "Mean effect ratio, all pairs (table 3)": (None, None, None),
     "Control rate, asr, deu → jpn (table 1)": (0.0, 0.6085, 0.8332),
     "Control rate, tr, deu → jpn (table 1)": (0.0, 0.1416, 0.2289),
 }
@@ -81,13 +92,14 @@ def write_report(
     provenance: dict[str, Any],
     with_sources: bool = False,
     studies: Sequence[str] = (),
+    rate_tokens: Tokens = "script_runs",
 ) -> None:
     """Write the report of a run as one HTML file that needs nothing beside it.
 
     Parameters
     ----------
     run_folder : path
-        ``results/<run>``: its tables and its ``figures/figure2.svg`` to ``figure11.svg`` are read.
+        ``results/<run>``: its tables and its ``figures/figure2.svg`` and the others are read.
     output : path
         The HTML file.
     settings : dict
@@ -101,6 +113,8 @@ def write_report(
         Whether a second source of speech was set against the first.
     studies : sequence of str
         Neighbouring studies, each with a section (``sections``), in the order in which to show them.
+    rate_tokens : {"script_runs", "characters"}
+        What counted as a token for the control rates.
 
     Raises
     ------
@@ -112,6 +126,7 @@ def write_report(
     shown = (*FIGURES, SOURCES_FIGURE) if with_sources else FIGURES
     figures = {figure: _embedded(run_folder, figure) for figure in shown}
     sources = _read(run_folder, SOURCES_TABLE, SOURCES_RULE) if with_sources else None
+    ties = settings.get("ranking", {}).get("ties", DEFAULT_SELECTION.ties)
     form = Formatter()
     sections = [_study(run_folder, study, form, figures) for study in studies]
     environment = Environment(
@@ -125,14 +140,20 @@ def write_report(
         run=run_folder.resolve().name,
         provenance={key: _described(value, form) for key, value in provenance.items()},
         languages=_languages(tables["valid_counts"], form),
-        sharing=report_findings.sharing(tables["overlap_summary"]),
+        sharing=[
+            *report_findings.sharing(tables["overlap_summary"]),
+            *_ties_of(tables["location"], ties, "decoder"),
+        ],
         stability=report_findings.stability(tables["stability"]),
         null=report_findings.null(tables["null_ratio"]),
+        learning=report_findings.learning_curve(tables["learning_curve"]),
         stability_table=form.grouped(_stability(tables["stability"]), ["step"], _by_language),
         null_table=form.table(_null(tables["null_ratio"])),
+        learning_table=form.grouped(_learning(tables["learning_curve"]), ["step"], _by_sentences),
         steering=[
             *report_findings.steering(tables["effects"]),
             *report_findings.collapse(tables["quality"]),
+            *report_findings.control_ties(tables["ties"], ties),
         ],
         transfer=report_findings.transfer(tables["mean_effect_ratios"]),
         speech=form.table(_speech(tables["speech_quality"])),
@@ -141,7 +162,7 @@ def write_report(
         sources_table=[] if sources is None else form.grouped(sources, ["module"]),
         studies=sections,
         figures=figures,
-        facts=_facts(tables),
+        facts=_facts(tables, ties) | {"token": _TOKENS[rate_tokens]},
         counts=_counts(tables["valid_counts"], form),
         recognition=form.grouped(tables["recognition"], ["task"]),
         table1=form.grouped(_rates_first(tables["table1"]), ["task", "step"], _mean_rates),
@@ -212,7 +233,19 @@ def _languages(counts: pd.DataFrame, form: Formatter) -> dict[str, str]:
     return {code: form.languages[code].name for code in codes if code in form.languages}
 
 
-def _facts(tables: dict[str, pd.DataFrame]) -> dict[str, str]:
+def _ties_of(location: pd.DataFrame, ties: str, *modules: str) -> list[str]:
+    """What ties decided of the top-k sets of some modules: one sentence, from ``location.csv``."""
+    sets = location[location["module"].isin(modules)].groupby(
+        ["module", "task", "step", "language"], sort=False
+    )
+    if not len(sets):
+        return []
+    counts = sets[["decided_by_tie", "tied"]].first().reset_index()
+    k = int(sets["count"].sum().max())
+    return [report_findings.ties(counts, f"top {k:,} of a language", ties)]
+
+
+def _facts(tables: dict[str, pd.DataFrame], ties: str) -> dict[str, str]:
     """What the captions say in numbers."""
     location, overlap = tables["location"], tables["overlap_summary"]
     facts = {
@@ -228,6 +261,7 @@ def _facts(tables: dict[str, pd.DataFrame]) -> dict[str, str]:
         facts[f"expected_{key}"] = f"{number(low)} to {number(high)}"
         totals = part.groupby(["module", "task", "step", "language"])["count"].sum()
         facts[f"k_{key}"] = f"{int(totals.max()):,}" if len(totals) else "k"
+        facts[f"ties_{key}"] = " ".join(_ties_of(part, ties, *part["module"].unique()))
     return facts
 
 
@@ -280,7 +314,7 @@ _HALVES = {
     "speech": "speech, two halves",
     "text": "text, two halves",
     "speech_text": "a half of speech, a half of text",
-    "corrected": "the same, corrected for unreliability",
+    "corrected": "the same, corrected for chance and noise",
 }
 _SHUFFLED = {"together": "speech and text together", "apart": "speech and text apart"}
 
@@ -301,6 +335,16 @@ def _null(table: pd.DataFrame) -> pd.DataFrame:
         "null_ratio_high",
     ]
     return table.assign(shuffled=table["null"].map(_SHUFFLED))[[*shown, "p", "n_shuffles"]]
+
+
+def _learning(table: pd.DataFrame) -> pd.DataFrame:
+    """The learning curve with its measures in words."""
+    words = {"diagonal_ratio": "diagonal ratio"} | _HALVES
+    return table.assign(measure=table["measure"].map(words)).drop(columns=["k", "fraction"])
+
+
+def _by_sentences(part: pd.DataFrame) -> str:
+    return "learning curve, by number of sentences"
 
 
 def _by_language(part: pd.DataFrame) -> str:
@@ -374,19 +418,25 @@ def _beside_paper(tables: dict[str, pd.DataFrame]) -> Table:
     rates = rates[
         (rates["source"] == "deu") & (rates["target"] == "jpn") & (rates["control"] == "steered")
     ]
+    means = tables["mean_effect_ratios"]
+    over = [means[means["pairs"] == one].set_index("step") for one in (PAPERS_PAIRS, ALL_PAIRS)]
     ours = (
         tables["overlap_summary"].set_index("step")["diagonal_ratio"],
         tables["spearman_summary"].set_index("step")["diagonal_concentration"],
-        tables["mean_effect_ratios"].set_index("step")["ratio"],
+        *(one["ratio"] for one in over),
         rates[rates["task"] == "asr"].set_index("step")["rate"],
         rates[rates["task"] == "tr"].set_index("step")["rate"],
     )
+    n_pairs = (None, None, *(one["n_pairs"] for one in over), None, None)
     rows = []
-    for (label, theirs), found in zip(PAPER.items(), ours, strict=True):
-        form = two_decimals if "ratio (table 3)" in label else percent
+    for (label, theirs), found, counts in zip(PAPER.items(), ours, n_pairs, strict=True):
+        form = percent if counts is None else two_decimals
         cells = [Cell(label, "word")]
         for step, paper in zip(PAPER_STEPS, theirs, strict=True):
-            cells += [Cell(form(paper)), Cell(form(found.get(step)))]
+            own = form(found.get(step))
+            if counts is not None and step in counts:
+                own += f" ({how_many(counts[step], 'pair')})"
+            cells += [Cell(form(paper)), Cell(own)]
         rows.append(cells)
     columns = [
         f"{step_name(step)}, {whose}" for step in PAPER_STEPS for whose in ("paper", "this run")

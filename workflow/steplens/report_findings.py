@@ -1,7 +1,9 @@
 """What a run found, in sentences; every number is read from its tables."""
 
+import numpy as np
 import pandas as pd
 
+from .control import ALL_PAIRS
 from .figures.style import percent
 from .report_format import (
     CONTROLS,
@@ -46,6 +48,45 @@ def sharing(summary: pd.DataFrame) -> list[str]:
     return sentences
 
 
+def ties(rows: pd.DataFrame, what: str, by: str) -> str:
+    """How many neurons of the sets of a figure or table ties decided, in one sentence.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        A row per set: ``decided_by_tie`` and ``tied``; where known module, task, step and language.
+    what : str
+        What the sets are, for example ``"top 400"``.
+    by : str
+        ``ranking.ties``: what ordered the tied ones.
+    """
+    affected = rows[rows["decided_by_tie"] > 0]
+    if affected.empty:
+        return f"No neuron of any {what} was decided by a tie."
+    worst = affected.sort_values(["decided_by_tie", "tied"]).iloc[-1]
+    where = [str(worst[name]) for name in ("language", "task") if name in rows]
+    where += [step_name(worst["step"])] if worst.get("step", 0) else []
+    return (
+        f"Ties of AP decided neurons of {len(affected)} of {len(rows)} sets ({what}), at most "
+        f"{worst['decided_by_tie']:,} of one, among {worst['tied']:,} of equal AP "
+        f"({', '.join(where)}); {TIE_RULES[by]}."
+    )
+
+
+TIE_RULES = {
+    "separation": "those with the largest standardised difference of means were taken",
+    "column": "the first by layer and submodule were taken",
+    "random": "lots were drawn among them",
+}
+
+
+def control_ties(table: pd.DataFrame, by: str) -> list[str]:
+    """Ties among the steered neurons, from ``steering/ties.csv``."""
+    counts = table.groupby(["step", "language"], sort=False)[["decided_by_tie", "tied"]].sum()
+    k = table["k"].iloc[0]
+    return [ties(counts.reset_index(), f"top {k:,} and bottom {k:,} of a language", by)]
+
+
 def stability(table: pd.DataFrame) -> list[str]:
     """What halves of the sentences agree on, by step, from ``comparison/stability.csv``."""
     means = table[table["language"] == "mean"].set_index(["step", "measure"])
@@ -57,10 +98,26 @@ def stability(table: pd.DataFrame) -> list[str]:
             f"{percent(row['speech']['share'])} of a language's top-{row['speech']['k']:,} in speech and "
             f"on {percent(row['text']['share'])} in text (chance {percent(row['speech']['chance'])}). "
             f"A half of speech agrees with a half of text on {percent(row['speech_text']['share'])}; "
-            "corrected for how far halves agree with themselves, speech and text share "
-            f"{percent(means.loc[(step, 'corrected')]['share'])}."
+            + _corrected(means.loc[(step, "corrected")], table["language"].nunique() - 1)
         )
     return sentences
+
+
+def _corrected(row: pd.Series, n_languages: int) -> str:
+    """What speech and text share once chance and unreliability are taken out, and where that is unknown."""
+    n_pairs, n_without = row["n_splits"] * n_languages, row["n_without"]
+    none = "a half of speech or of text agrees with the other half no better than chance"
+    if n_without == n_pairs:
+        return f"what they share beyond chance and noise has no value: everywhere {none}."
+    without = (
+        f" (without {n_without:,} of {n_pairs:,} halvings of a language, where {none})"
+        if n_without
+        else ""
+    )
+    return (
+        "corrected for chance and for how far halves agree with themselves, speech and text share "
+        f"{percent(row['share'])}{without}."
+    )
 
 
 def null(table: pd.DataFrame) -> list[str]:
@@ -86,6 +143,84 @@ def null(table: pd.DataFrame) -> list[str]:
     return sentences
 
 
+def learning_curve(table: pd.DataFrame) -> list[str]:
+    """Whether the steps stand in one order at every number of sentences, and whether ratios still move.
+
+    From ``comparison/learning_curve.csv``.
+    """
+    ratios = table[table["measure"] == "diagonal_ratio"]
+    by_size = ratios.pivot(index="fraction", columns="step", values="value").sort_index()
+    sizes = ratios.groupby("fraction")["n_sentences"].first()
+    sentences = []
+    if by_size.shape[1] > 1:
+        sentences.append(_order(by_size, sizes))
+    if len(by_size) > 1:
+        moved = by_size.iloc[-1] - by_size.iloc[-2]
+        sentences.append(
+            f"From {sizes.iloc[-2]:,} to {sizes.iloc[-1]:,} sentences the ratio changes by "
+            + _listed([f"{points(one)} points at {step_name(step)}" for step, one in moved.items()])
+            + f": every ratio here is the ratio at {sizes.iloc[-1]:,} sentences, not that of ever more."
+        )
+    few = ratios[ratios["n_left_out"] > 0].sort_values(["fraction", "step"])
+    if len(few):
+        parts = [
+            f"{row.n_left_out:,} of {how_many(row.n_subsets, 'subset')} of {row.n_sentences:,} at "
+            f"{step_name(row.step)}"
+            for row in few.itertuples()
+        ]
+        sentences.append(
+            f"Left out, since a language has fewer than two valid utterances there: {_listed(parts)}."
+        )
+    return sentences
+
+
+_MOST_IN_ORDER = 6  # steps, whose order is written out
+
+
+def _order(by_size: pd.DataFrame, sizes: pd.Series) -> str:
+    """In which order the steps stand at each number of sentences: (fraction, step) ratios."""
+    orders = {
+        fraction: tuple(row.dropna().sort_values(ascending=False, kind="stable").index)
+        for fraction, row in by_size.iterrows()
+    }
+    whole = by_size.index[-1]
+    same = [fraction for fraction in orders if orders[fraction] == orders[whole]]
+    written = len(orders[whole]) <= _MOST_IN_ORDER
+    order = f" ({_ordered(orders[whole])})" if written else ""
+    at = _listed([f"{sizes[fraction]:,}" for fraction in same])
+    if len(same) == len(orders):
+        return f"The order of the steps by diagonal ratio{order} is the same at {at} sentences."
+    others = [fraction for fraction in orders if fraction not in same]
+    how = [
+        f"{_ordered(orders[fraction])} at {sizes[fraction]:,}"
+        if written
+        else f"{_inversions(by_size.loc[fraction], by_size.loc[whole])} at {sizes[fraction]:,}"
+        for fraction in others
+    ]
+    return (
+        f"The order of the steps by diagonal ratio changes with the number of sentences: "
+        f"{_ordered(orders[whole]) if written else 'one order'} at {at}, {_listed(how)}."
+    )
+
+
+def _ordered(steps: tuple[int, ...]) -> str:
+    """``1 > 11 > 6``; steps without a ratio are not in it."""
+    return " > ".join(map(str, steps)) or "no step has a ratio"
+
+
+def _inversions(one: pd.Series, other: pd.Series) -> str:
+    """How many pairs of steps stand the other way round."""
+    signs = [np.sign(np.subtract.outer(row.to_numpy(), row.to_numpy())) for row in (one, other)]
+    pairs = np.triu(np.isfinite(signs[0]) & np.isfinite(signs[1]), 1)
+    turned = (signs[0] != signs[1]) & pairs
+    return f"{turned.sum():,} of {how_many(int(pairs.sum()), 'pair')} of steps the other way round"
+
+
+def _listed(parts: list[str]) -> str:
+    """``a, b and c``."""
+    return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
+
+
 def _drawn(row) -> str:
     return (
         f"{percent(row.null_ratio)} {interval(row.null_ratio_low, row.null_ratio_high)} "
@@ -104,7 +239,7 @@ def steering(effects: pd.DataFrame) -> list[str]:
     largest effects where there are none; how many others there are is said.
     """
     if effects.empty:
-        return ["No two languages of the run differ in script, so there is no target-script rate."]
+        return ["No steered pair is of two scripts, so there is no target-script rate."]
     present = set(effects["baseline"])
     baseline = next(name for name in ("random", "unsteered", "other_language") if name in present)
     chosen = effects[effects["baseline"] == baseline].sort_values("step")
@@ -197,7 +332,7 @@ def transfer(means: pd.DataFrame) -> list[str]:
     parts = [
         f"{two_decimals(row.ratio)} {interval(row.ci_low, row.ci_high, two_decimals)} "
         f"at {step_name(row.step)} ({how_many(row.n_pairs, 'pair')})"
-        for row in means.sort_values("step").itertuples()
+        for row in means[means["pairs"] == ALL_PAIRS].sort_values("step").itertuples()
     ]
     return [
         "How far neurons found in speech steer text too (effect ratio: tr rate over asr rate; "

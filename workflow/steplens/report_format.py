@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from .figures.style import TASK_NAMES, percent
+from .figures.style import TASK_NAMES, infinity, percent
 from .languages import load_languages
 
 DASH = "–"
@@ -46,11 +46,19 @@ _LABELS = CONTROLS | {
     "null_ratio": "with shuffled labels",
     "n_shuffles": "shuffles",
     "n_splits": "splits",
+    "decided_by_tie": "neurons that a tie decided",
+    "tied": "neurons tied there",
+    "n_without": "without a value",
+    "n_sentences": "sentences",
+    "n_subsets": "subsets",
     "by_seed": "by seed of random neurons (points)",
 }
 _SENTENCES = ("reference", "unsteered", "steered_asr", "steered_tr", "recognised")
 _NAMES = ("engine", "voice", "reason", "one", "other")  # words that may look like a language code
-_COUNTS = {"n", "k", "step", "layers", "neurons_per_layer", "neurons", "parameters", "utterance"}
+_COUNTS = {
+    "n", "k", "step", "layers", "neurons_per_layer", "neurons", "parameters", "utterance",
+    "decided_by_tie", "tied",
+}  # fmt: skip
 _FOLDED_FROM = 9  # rows: a table as long as this opens on a click
 
 
@@ -74,17 +82,17 @@ class Table(NamedTuple):
 
 def number(value: float) -> str:
     """Three significant digits; a dash for a missing value."""
-    return DASH if pd.isna(value) else f"{value:.3g}"
+    return DASH if pd.isna(value) else infinity(f"{value:.3g}")
 
 
 def two_decimals(value: float) -> str:
     """Two decimals; a dash for a missing value."""
-    return DASH if pd.isna(value) else f"{value:.2f}"
+    return DASH if pd.isna(value) else infinity(f"{value:.2f}")
 
 
 def points(value: float) -> str:
     """A difference of two shares in percentage points, with its sign."""
-    return DASH if pd.isna(value) else f"{100 * value:+.1f}".replace("-", "−")
+    return DASH if pd.isna(value) else infinity(f"{100 * value:+.1f}".replace("-", "−"))
 
 
 def interval(low: float, high: float, form: Callable[[float], str] = percent) -> str:

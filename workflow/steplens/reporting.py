@@ -6,16 +6,25 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from . import __version__
 from .atomic import read_parquet
+from .fixed_length import cut_and_padded
 from .report import write_report
 from .store import open_store
 
 _SHOWN = (
     "snakemake", "zarr", "xarray", "numpy", "numba", "scipy", "pandas", "matplotlib",
 )  # fmt: skip
+
+# How ``ranking.ties`` reads.
+ORDERED_BY = {
+    "separation": "standardised difference of means, then by layer and submodule",
+    "column": "layer and submodule",
+    "random": "lot",
+}
 
 
 def report(run_folder: Path, output: Path, settings: dict[str, Any], speech: list[Path]) -> None:
@@ -31,7 +40,9 @@ def report(run_folder: Path, output: Path, settings: dict[str, Any], speech: lis
     speech : list of path
         ``speech/<language>.parquet`` of every language.
     """
-    spoken = pd.concat(read_parquet(path, columns=["engine", "seconds"]) for path in speech)
+    spoken = pd.concat(
+        read_parquet(path, columns=["engine", "seconds", "n_samples"]) for path in speech
+    )
     engines = " and ".join(spoken["engine"].unique())
     corpus = settings["corpus"]
     model = settings["model"]
@@ -42,9 +53,17 @@ def report(run_folder: Path, output: Path, settings: dict[str, Any], speech: lis
         "Corpus": f"{corpus['path']}{revision_of(corpus)}, {', '.join(corpus['splits'])}",
         "Utterances": f"{corpus['n_utterances']} a language, spoken and written",
         "Speech": f"{engines}, {spoken['seconds'].sum() / 60:.1f} minutes in all",
+        "Length of speech": length_of_speech(
+            spoken["n_samples"].to_numpy(), settings["encoding"]["fixed_seconds"]
+        ),
         "Decoding steps": settings["steps"],
         "Compared neurons": f"top {settings['comparison']['k']} by average precision",
+        "Equal average precision": f"ordered by {ORDERED_BY[settings['ranking']['ties']]}",
         "Steered neurons": f"top {settings['steering']['k']} and bottom {settings['steering']['k']}",
+        "Steered pairs": [
+            f"{source} → {target}" for source, target in settings["steering"]["pairs"]
+        ]
+        or "all",
     }
     store = run_folder / "encoder" / "text" / f"{settings['languages'][0]}.zarr"
     write_report(
@@ -55,12 +74,28 @@ def report(run_folder: Path, output: Path, settings: dict[str, Any], speech: lis
         provenance,
         with_sources=settings["speech"]["other_engine"] is not None,
         studies=settings["studies"],
+        rate_tokens=settings["steering"]["rate_tokens"],
     )
 
 
 def revision_of(section: dict[str, Any]) -> str:
     """`` at <commit>``, or nothing for a local folder."""
     return f" at {section['revision']}" if section["revision"] else ""
+
+
+def length_of_speech(n_samples: np.ndarray, fixed_seconds: float | None) -> str:
+    """What the speech encoder was given, in words.
+
+    Parameters
+    ----------
+    n_samples : (n_utterances,) int array
+        Natural lengths, at 16 kHz, of all languages.
+    fixed_seconds : float or None
+    """
+    if fixed_seconds is None:
+        return "as spoken; padding is masked"
+    changes = cut_and_padded(n_samples, fixed_seconds)[1]
+    return f"{fixed_seconds:g} s, all positions count: {changes}"
 
 
 def versions(store: Path) -> dict[str, str]:

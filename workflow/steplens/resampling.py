@@ -1,4 +1,8 @@
-"""Average precision in many resamples at once: every neuron is sorted once (D12, ``bootstrap.py``)."""
+"""Average precision in many resamples or labellings at once: every neuron is sorted once.
+
+Resamples are those of the bootstrap (D12, ``bootstrap.py``) and parts of the sentences, labellings those of
+shuffled labels (``relabelling.py``).
+"""
 
 import numpy as np
 from numba import njit, prange
@@ -133,3 +137,119 @@ def _sum_precision(ordered, labels, weights, total):
                         own_total[draw] += own_tied[draw] * own_seen[draw] / above[draw]
                         own_tied[draw] = 0.0
         last = begin - 1
+
+
+def relabelled_average_precision(
+    activations: np.ndarray, labels: np.ndarray, n_classes: int
+) -> np.ndarray:
+    """Average precision of each neuron under many labellings of the same examples at once.
+
+    Equal to ``average_precision`` under each of them, to the last bit, but each neuron is sorted only once.
+
+    Parameters
+    ----------
+    activations : (n_examples, n_neurons) float16 or float32 array
+    labels : (n_labellings, n_examples) int array
+    n_classes : int
+        Every labelling has at least one example of each.
+
+    Returns
+    -------
+    (n_labellings, n_classes, n_neurons) float64 array in (0, 1]
+
+    Raises
+    ------
+    ValueError
+        As ``average_precision``, under any of the labellings.
+    """
+    activations, labels = np.ascontiguousarray(activations), np.asarray(labels)
+    n_examples = len(activations)
+    if labels.ndim != 2 or labels.shape[1] != n_examples:
+        raise ValueError(f"labels: expected (n_labellings, {n_examples}), got shape {labels.shape}")
+    for one in labels:
+        checked(activations, one, n_classes)
+    bits = bit_patterns(activations)
+    ap = np.empty((len(labels), n_classes, activations.shape[1]))
+    finite = np.ones(-(-activations.shape[1] // NEURONS_AT_A_TIME), dtype=bool)
+    _relabelled_kernel(
+        bits,
+        # In as few bytes as they fit into: all of them are read again for every neuron.
+        np.ascontiguousarray(labels.T, dtype=np.min_scalar_type(n_classes - 1)),
+        1 / np.arange(n_examples, 0, -1.0),
+        infinity(activations),
+        ap,
+        finite,
+    )
+    if not finite.all():
+        require_finite(activations)
+    return ap
+
+
+@njit(cache=True, parallel=True, nogil=True)
+def _relabelled_kernel(bits, labels, inverse, infinity, ap, finite):
+    """Sort each neuron once; then all labellings move up the order side by side.
+
+    ``inverse[g]`` is 1 / (how many are not below g), as in ``ranking.py``.
+    """
+    n_examples, n_neurons = bits.shape
+    n_labellings, n_classes = ap.shape[:2]
+    number = np.arange(n_examples).astype(np.uint32)
+    counts = np.zeros((n_labellings, n_classes))
+    for i in range(n_examples):
+        for draw in range(n_labellings):
+            counts[draw, labels[i, draw]] += 1
+    for block in prange(len(finite)):
+        first = block * NEURONS_AT_A_TIME
+        width = min(NEURONS_AT_A_TIME, n_neurons - first)
+        columns = np.empty((width, n_examples), dtype=bits.dtype)
+        gather(bits, first, columns)
+        ordered = np.empty(n_examples, dtype=np.uint64)
+        scratch = np.empty(n_examples, dtype=np.uint64)
+        digits = np.empty((bits.itemsize, 256), dtype=np.uint32)
+        not_below = np.empty((n_labellings, n_classes))
+        total = np.empty((n_labellings, n_classes))
+        for column in range(width):
+            if make_sortable(columns[column]) >= infinity:
+                finite[block] = False
+            sort_packed(columns[column], number, _INDEX_BITS, ordered, scratch, digits)
+            not_below[:] = counts
+            _sum_relabelled_precision(ordered, labels, inverse, not_below, total)
+            for draw in range(n_labellings):
+                for c in range(n_classes):
+                    ap[draw, c, first + column] = total[draw, c] / counts[draw, c]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _sum_relabelled_precision(ordered, labels, inverse, not_below, total):
+    """``total[draw, c]``: the sum of precision over the examples of a class, in the order of ``ranking.py``.
+
+    ``not_below[draw, c]``, at first how many are in the class, is counted down.
+    """
+    n_labellings = len(total)
+    n_examples = len(ordered)
+    total[:] = 0.0
+    begin = 0
+    while begin < n_examples:  # from the lowest activation up
+        key = ordered[begin] >> np.uint64(_INDEX_BITS)
+        end = begin + 1
+        while end < n_examples and ordered[end] >> np.uint64(_INDEX_BITS) == key:
+            end += 1
+        inverse_not_below = inverse[begin]
+        if end == begin + 1:
+            own = labels[np.uint32(ordered[begin] & np.uint64(_INDEX_MASK))]
+            for draw in range(n_labellings):
+                c = own[draw]
+                left = not_below[draw, c]
+                total[draw, c] += left * inverse_not_below
+                not_below[draw, c] = left - 1.0
+        else:  # none of a tie is below another
+            for at in range(begin, end):
+                own = labels[np.uint32(ordered[at] & np.uint64(_INDEX_MASK))]
+                for draw in range(n_labellings):
+                    c = own[draw]
+                    total[draw, c] += not_below[draw, c] * inverse_not_below
+            for at in range(begin, end):
+                own = labels[np.uint32(ordered[at] & np.uint64(_INDEX_MASK))]
+                for draw in range(n_labellings):
+                    not_below[draw, own[draw]] -= 1.0
+        begin = end

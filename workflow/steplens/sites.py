@@ -6,6 +6,9 @@ listed here (the order in which the model runs them), within a site its units.
 
 Left out, since their positions are not the utterance's: the embeddings and the projection of relative
 distances in the speech encoder's attention (``distance_embedding``, ``linear_pos``).
+
+A place is where the residual stream is read: before the first layer, after every layer, and after the
+adapter that shortens speech. Places are named here and nowhere else.
 """
 
 from dataclasses import dataclass
@@ -17,6 +20,7 @@ import pandas as pd
 from .families import Family, config_value, family_of
 
 MODULES = ("speech_encoder", "text_encoder", "decoder")
+EMBEDDING, ADAPTER = "embedding", "adapter"  # the places that are no layer
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,29 @@ def n_layers(config: Any, module: str) -> int:
     """Number of layers of a module, from a model config (object or mapping)."""
     check_module(module)
     return _get(config, _N_LAYERS[module])
+
+
+def place_names(n_layers: int, adapter: bool = False) -> list[str]:
+    """Names of the places of the residual stream, in running order.
+
+    Parameters
+    ----------
+    n_layers : int
+    adapter : bool
+        Whether an adapter follows the last layer.
+
+    Examples
+    --------
+    >>> place_names(2, adapter=True)
+    ['embedding', '0', '1', 'adapter']
+    """
+    return [EMBEDDING, *map(str, range(n_layers)), *([ADAPTER] if adapter else [])]
+
+
+def places(config: Any, module: str) -> list[str]:
+    """Places of a module's residual stream, from a model config (object or mapping)."""
+    adapter = module == "speech_encoder" and config_value(config, "add_adapter", True)
+    return place_names(n_layers(config, module), adapter)
 
 
 def site_widths(config: Any, module: str) -> list[tuple[Site, int]]:

@@ -14,7 +14,7 @@ from numba import config, njit
 NEURONS_AT_A_TIME = 32  # of a thread: 64 bytes of every row, a cache line of float16
 _ROWS_AT_A_TIME = 8  # loads from memory that are under way side by side
 
-_KERNELS = ("sorting", "ranking", "resampling")
+_KERNELS = ("sorting", "ranking", "resampling", "separation")
 
 
 def _cache_folder() -> Path:

@@ -8,6 +8,7 @@ neurons correlates. In the speech encoder, which text does not enter, only again
 
 import itertools
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,13 @@ import pandas as pd
 
 from .atomic import write_csv
 from .bootstrap import centred_interval
-from .comparing import resampled_pairs
-from .comparison import diagonal_ratio, overlap_matrix, permutation_p, spearman_matrix
+from .comparing import most_tied, overlap_of, resampled_pairs
+from .comparison import diagonal_ratio, permutation_p, spearman_matrix
 from .ranking import average_precision, use_threads
 from .rankings import AP_DECIMALS, Condition, open_condition, open_ranking, require_ranked
+from .selection import Scores
+from .separation import separation
+from .settings import DEFAULT_SELECTION, Selection
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +41,7 @@ def compare_sources(
     threads: int,
     summary_csv: Path,
     overlap_csv: Path,
+    selection: Selection = DEFAULT_SELECTION,
 ) -> None:
     """Compare every two sources in one condition.
 
@@ -57,11 +62,13 @@ def compare_sources(
     include_step_invariant : bool
     n_resamples, seed, threads : int
     summary_csv : path
-        A row a pair of sources: ``shared``, the share of a language's top k that both sources have, mean
+        A row per pair of sources: ``shared``, the share of a language's top k that both sources have, mean
         over languages; ``diagonal_ratio``; ``rho``, Spearman's, mean over languages; each with a 95 %
-        interval centred on it; ``p`` of the exact permutation test of the trace.
+        interval; ``p`` of the exact permutation test of the trace; ``decided_by_tie`` and ``tied`` as in
+        ``compare_step``.
     overlap_csv : path
-        The overlap matrices, a row a pair of sources and of languages.
+        The overlap matrices, a row per pair of sources and of languages.
+    selection : Selection
     """
     use_threads(threads)
     everything_left_out = list(dict.fromkeys(left_out.values()))
@@ -69,22 +76,29 @@ def compare_sources(
         source: open_condition(stores[source], include_step_invariant, everything_left_out)
         for source in rankings
     }
-    aps = {source: _ap(path, conditions[source]) for source, path in rankings.items()}
+    scores = {
+        source: _scores(path, conditions[source], selection) for source, path in rankings.items()
+    }
     summary, overlap = [], []
     for one, other in itertools.combinations(rankings, 2):
         languages = conditions[one].languages
-        matrix = overlap_matrix(aps[one], aps[other], k)
-        measured = _measures(aps[one], aps[other], k)
+        pair = scores[one], scores[other]
+        matrix = overlap_of(*pair, k)
+        measured = _measures(*pair, k)
         draws = [
-            list(_measures(*pair, k).values())
-            for pair in resampled_pairs(conditions[one], conditions[other], n_resamples, seed)
+            list(_measures(*drawn, k).values())
+            for drawn in resampled_pairs(
+                conditions[one], conditions[other], selection, n_resamples, seed
+            )
         ]
         draws = np.reshape(draws, (-1, len(measured)))  # there may be none
         row = {"module": module, "task": task, "step": step, "one": one, "other": other, "k": k}
         for (name, value), drawn in zip(measured.items(), draws.T, strict=True):
-            low, high = centred_interval(drawn, value)
+            within = (-1, 1) if name == "rho" else (0, 1)
+            low, high = centred_interval(drawn, value, within=within)
             row |= {name: value, f"{name}_low": low, f"{name}_high": high}
-        summary.append(row | {"chance": 1 / len(languages), "p": permutation_p(matrix, seed)})
+        row |= {"chance": 1 / len(languages), "p": permutation_p(matrix, seed)}
+        summary.append(row | most_tied(pair, k))
         overlap += [
             {"module": module, "task": task, "step": step, "one": one, "other": other, "k": k,
              "one_language": first, "other_language": second, "overlap": value}
@@ -97,24 +111,25 @@ def compare_sources(
     write_csv(pd.DataFrame(overlap), overlap_csv)
 
 
-def _ap(path: Path, condition: Condition) -> np.ndarray:
-    """AP of a condition, (n_languages, n_neurons): of its ranking, if that left out no less."""
+def _scores(path: Path, condition: Condition, selection: Selection) -> Scores:
+    """Scores of a condition: of its ranking, if that left out no less."""
     ranking = open_ranking(path)
     require_ranked(ranking, condition, path)
-    if ranking.n_valid.tolist() == [mask.sum() for mask in condition.valid]:
-        return ranking.ap
-    n_languages = len(condition.languages)
-    ap = np.empty((n_languages, len(condition.columns)))
-    for where, activations in condition.blocks():
-        ap[:, where] = average_precision(activations, condition.labels, n_languages)
-    return np.round(ap, AP_DECIMALS)
+    if ranking.n_valid.tolist() != [mask.sum() for mask in condition.valid]:
+        n_languages = len(condition.languages)
+        ap, apart = np.empty((2, n_languages, len(condition.columns)))
+        for where, activations in condition.blocks():
+            ap[:, where] = average_precision(activations, condition.labels, n_languages)
+            apart[:, where] = separation(activations, condition.labels, n_languages)
+        ranking = replace(ranking, ap=np.round(ap, AP_DECIMALS), separation=apart)
+    return ranking.scores(selection)
 
 
-def _measures(one: np.ndarray, other: np.ndarray, k: int) -> dict[str, float]:
-    """What two sources share: the arguments are AP, (n_languages, n_neurons)."""
-    matrix = overlap_matrix(one, other, k)
+def _measures(one: Scores, other: Scores, k: int) -> dict[str, float]:
+    """What two sources share."""
+    matrix = overlap_of(one, other, k)
     return {
         "shared": float(np.trace(matrix)) / (k * len(matrix)),
         "diagonal_ratio": diagonal_ratio(matrix),
-        "rho": float(np.trace(spearman_matrix(one, other))) / len(matrix),
+        "rho": float(np.trace(spearman_matrix(one.ap, other.ap))) / len(matrix),
     }

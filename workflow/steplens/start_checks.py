@@ -17,6 +17,7 @@ from .corpus import choose_sentences
 from .devices import visible_devices
 from .disk_space import nearest_existing, require_space
 from .errors import ConfigError
+from .groups import COMMIT_MARK, StoreError, group_path, read_root
 from .hub import is_hub_name
 from .languages import load_languages
 from .licences import check_licences
@@ -69,12 +70,15 @@ def check_start(
     ConfigError
         A licence is not accepted, a folder cannot be written to, there is no GPU, a language has too few
         sentences or those of another, or the model has fewer neurons than are asked for.
+    StoreError
+        A store or ranking that a job is to read is of another version of the format, or damaged.
     DiskSpaceError
         The results would not fit.
     """
     rules = {job.rule.name for job in jobs}
     check_licences(config, rules)
     require_writable(results)
+    require_stores(jobs)
     if on_this_machine:
         require_gpus(config, rules)
     require_sentences(config, [job.wildcards.lang for job in jobs if job.rule.name == "corpus"])
@@ -103,6 +107,24 @@ def require_writable(folder: Path) -> None:
             f"{there}; give yourself leave to write there (chmod u+w), or run in another folder "
             "(snakemake --directory)"
         ) from error
+
+
+def require_stores(jobs: Collection[Any]) -> None:
+    """Raise StoreError for stores and rankings that these jobs read, do not make anew, and cannot open.
+
+    Those of another version of the format, above all: found one by one, each would cost a run.
+    """
+    made = {str(one) for job in jobs for one in job.output}
+    read = {str(one) for job in jobs for one in job.input} - made
+    wrong = {}
+    for mark in sorted(one for one in read if Path(one).name == COMMIT_MARK):
+        try:
+            read_root(mark)
+        except StoreError as error:
+            wrong[str(group_path(mark))] = error
+    if wrong:
+        others = f" Of {len(wrong)} this is the first; remove them all:" if len(wrong) > 1 else ""
+        raise StoreError(f"{next(iter(wrong.values()))}.{others}\nrm -r {' '.join(wrong)}")
 
 
 def require_gpus(config: Config, rules: Iterable[str]) -> None:

@@ -1,6 +1,6 @@
 """Stage ``steer``: generation with a target language's control neurons fixed, and its controls (D8).
 
-Per (task, source language), for all steps. For every step and every other language as target: the
+Per (task, source language), for all steps. For every step and every target language of its pairs: the
 target's own neurons (``steered``), random neurons matched by layer and submodule (``random``, several
 seeds) and another language's neurons (``other_language``), all fixed to the target's medians. All of
 them share the batches. The unsteered run is the decode stage's output.
@@ -8,7 +8,7 @@ them share the batches. The unsteered run is the decode stage's output.
 
 import logging
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from .intervention import (
 )
 from .model_source import ModelSource
 from .rankings import Ranking, open_ranking
+from .settings import DEFAULT_SELECTION, Selection
 from .steered_outputs import SteeredOutputs
 from .store import open_store, read_states
 from .tasks import IDENTIFICATION_TASK, MODALITY_OF
@@ -50,7 +51,15 @@ def other_language(languages: list[str], source: str, target: str) -> str | None
     return next((language for language in around if language != source), None)
 
 
-def trials(ranking: Ranking, source: str, k: int, n_random: int, seed: int) -> list[Trial]:
+def trials(
+    ranking: Ranking,
+    source: str,
+    k: int,
+    n_random: int,
+    seed: int,
+    selection: Selection = DEFAULT_SELECTION,
+    targets: Collection[str] | None = None,
+) -> list[Trial]:
     """Every intervention on one source language, in a fixed order.
 
     Parameters
@@ -58,18 +67,22 @@ def trials(ranking: Ranking, source: str, k: int, n_random: int, seed: int) -> l
     ranking : Ranking
         Of the identification condition: asr at one step.
     source : str
-        The source language; every other one is a target.
+        The source language.
     k : int
         Top k and, again, bottom k neurons.
     n_random : int
         Random controls a target.
     seed : int
+    selection : Selection
+    targets : collection of str, optional
+        Target languages; by default every other one. Which language's neurons are the control of a
+        target does not depend on the other targets.
     """
     planned = []
     for target in ranking.languages:
-        if target == source:
+        if target == source or (targets is not None and target not in targets):
             continue
-        own = control_columns(ranking, target, k)
+        own = control_columns(ranking, target, k, selection)
         planned.append(Trial(target, "steered", 0, target, replacement(ranking, own, target)))
         for number in range(1, n_random + 1):
             # The same random neurons for every source: they depend on the target alone.
@@ -80,7 +93,7 @@ def trials(ranking: Ranking, source: str, k: int, n_random: int, seed: int) -> l
             )
         other = other_language(ranking.languages, source, target)
         if other is not None:
-            columns = control_columns(ranking, other, k)
+            columns = control_columns(ranking, other, k, selection)
             fixed = replacement(ranking, columns, target)
             planned.append(Trial(target, "other_language", 0, other, fixed))
     return planned
@@ -100,6 +113,8 @@ def steer(
     max_new_tokens: int,
     batch_size: int,
     made_by: Mapping[str, Any],
+    selection: Selection = DEFAULT_SELECTION,
+    targets: Collection[str] | None = None,
 ) -> None:
     """Write ``steering/texts/<task>/<language>/step-<tt>.parquet`` of every step, one row an output.
 
@@ -125,12 +140,18 @@ def steer(
         ``batch_size`` counts sentences, of all interventions together.
     made_by : mapping
         Which model and which code: outputs of others are not taken.
+    selection : Selection
+    targets : collection of str, optional
+        As in ``trials``.
     """
     opened = {
         step: open_ranking(path, task=IDENTIFICATION_TASK, step=step)
         for step, path in rankings.items()
     }
-    plans = {step: trials(ranking, language, k, n_random, seed) for step, ranking in opened.items()}
+    plans = {
+        step: trials(ranking, language, k, n_random, seed, selection, targets)
+        for step, ranking in opened.items()
+    }
     data = open_store(encoder_store, modality=MODALITY_OF[task], language=language)
     utterances = data["utterance"].to_numpy()[:n_utterances].tolist()
     known = SteeredOutputs(

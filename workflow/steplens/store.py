@@ -4,11 +4,15 @@ Layout of ``<name>.zarr``::
 
     zarr.json                         written last, atomically: the commit mark
     activation    (utterance, neuron)
-    hidden_state  (utterance, layer, hidden)
+    hidden_state  (utterance, place, hidden)
     valid         (utterance)         decoder stores
     n_positions   (utterance)         encoder stores: valid positions of the encoder's final states
     state         (position, hidden)  encoder stores: those states, utterances end to end
-    utterance, layer, submodule, unit, step_invariant       coordinates
+    utterance, place, layer, submodule, unit, step_invariant       coordinates
+
+A place is where the residual stream is read: ``embedding`` (before layer 0), ``0``, ``1``, … (after that
+layer) and ``adapter`` (after that of speech). ``layer`` is that of a neuron. What every variable is,
+and its units, are among its attributes (``groups.VARIABLES``).
 
 A folder without ``zarr.json`` is an interrupted dump. The root attributes carry the digest of the
 data and the provenance. ``store_writer.py`` writes stores, ``store_check.py`` checks them whole.
@@ -28,6 +32,7 @@ _ARRAYS = (
     "activation",
     "hidden_state",
     "utterance",
+    "place",
     "layer",
     "submodule",
     "unit",
@@ -48,9 +53,10 @@ def open_store(path: str | Path, **expected: Any) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        ``activation`` (utterance, neuron) and ``hidden_state`` (utterance, layer, hidden), with the
-        coordinates ``utterance``, ``layer``, ``submodule`` (names), ``unit`` and
-        ``step_invariant``; the provenance is in ``attrs``.
+        ``activation`` (utterance, neuron) and ``hidden_state`` (utterance, place, hidden), with the
+        coordinates ``utterance``, ``place`` and ``submodule`` (names), ``layer``, ``unit`` and
+        ``step_invariant``; the provenance is in ``attrs``. ``hidden_state.sel(place="0")`` is the
+        output of layer 0.
 
     Raises
     ------

@@ -18,6 +18,7 @@ from .groups import (
     StoreError,
     add_array,
     add_neurons,
+    add_places,
     commit,
     create_array,
     fresh_folder,
@@ -47,8 +48,9 @@ class StoreWriter:
         Sentence ids, one a row.
     neurons : DataFrame
         As ``steplens.sites.neuron_table`` gives it; one column of ``activation`` a row.
-    hidden_shape : (int, int)
-        Layers (with the embedding, and the adapter where there is one) and hidden size.
+    places : sequence of str
+        Places of ``hidden_state``, as ``steplens.sites.places`` gives them.
+    hidden_size : int
     dtype : {"float16", "float32"}
         Of ``activation`` and ``hidden_state``.
     attributes : dict
@@ -75,7 +77,8 @@ class StoreWriter:
         path: str | Path,
         utterances: Sequence[int],
         neurons: pd.DataFrame,
-        hidden_shape: tuple[int, int],
+        places: Sequence[str],
+        hidden_size: int,
         dtype: str,
         attributes: dict[str, Any],
         depends_on: Mapping[str, Any] | None = None,
@@ -86,13 +89,17 @@ class StoreWriter:
         self.n_rows = len(utterances)
         self._attributes = attributes
         self._utterances = np.asarray(utterances, dtype=np.int64)
-        self._shapes = {"activation": (len(neurons),), "hidden_state": hidden_shape}
+        self._shapes = {
+            "activation": (len(neurons),),
+            "hidden_state": (len(places), hidden_size),
+        }
         self._dtype = dtype
         self._key = None
         if depends_on is not None:
             content = {
                 "utterances": self._utterances.tolist(),
                 "shapes": self._shapes,
+                "places": list(places),
                 "dtype": dtype,
             }
             self._key = dump_key(content | {"attributes": attributes, "depends_on": depends_on})
@@ -110,6 +117,7 @@ class StoreWriter:
         # Of a kept dump too: its folder may have been half removed when the run before was killed.
         add_array(self.path, "utterance", self._utterances, ["utterance"])
         add_neurons(self.path, neurons)
+        add_places(self.path, places)
         self._arrays = {name: open_array(self.path, name) for name in self._shapes}
         self._window = {
             name: np.zeros((min(ROW_CHUNK, self.n_rows), *shape), dtype=dtype)
@@ -121,7 +129,7 @@ class StoreWriter:
     def _begin(self) -> None:
         """An empty store: its arrays."""
         fresh_folder(self.path)
-        dims = {"activation": ["neuron"], "hidden_state": ["layer", "hidden"]}
+        dims = {"activation": ["neuron"], "hidden_state": ["place", "hidden"]}
         for name, shape in self._shapes.items():
             create_array(
                 self.path,
@@ -173,7 +181,7 @@ class StoreWriter:
         rows : (batch,) int array
             Which utterances, within the window that is open.
         activation : (batch, n_neurons) array
-        hidden_state : (batch, layers, hidden) array
+        hidden_state : (batch, places, hidden) array
         states : list of (n_positions, hidden) arrays, optional
             Final encoder states of each utterance, without padding.
         """

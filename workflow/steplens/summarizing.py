@@ -7,7 +7,7 @@ import pandas as pd
 
 from . import outcomes as measures
 from .atomic import read_parquet, write_csv
-from .bootstrap import draw_counts, percentile_interval
+from .bootstrap import SentenceDraws, percentile_interval
 from .corpus import read_sentences
 from .groups import reading
 from .languages import load_languages
@@ -15,6 +15,7 @@ from .left_out import read_left_out
 from .scoring import character_edits
 from .store import open_store
 from .tasks import TRANSLATIONS
+from .writing import Tokens
 
 
 def summarize_steering(
@@ -26,15 +27,18 @@ def summarize_steering(
     degenerate_tokens: int,
     folder: Path,
     left_out: Path | None = None,
+    rate_tokens: Tokens = "script_runs",
 ) -> None:
     """Write ``steering/*.csv``: control rates, effects, effect ratios, probabilities, quality.
 
     Outputs of sentences that ``left_out`` (``tables/speech_quality.csv``) leaves out do not count.
+    ``rate_tokens`` says what counts as a token for the control rate (``control.control_rate``).
     """
     languages = load_languages()
-    outcomes = measures.without(measures.gather(steered, unsteered), read_left_out(left_out))
-    draws = measures.Draws(outcomes, n_resamples, seed)
-    rated = measures.rate_draws(outcomes, languages, draws)
+    gathered = measures.gather(steered, unsteered)
+    draws = measures.Draws(gathered, n_resamples, seed)
+    outcomes = measures.without(gathered, read_left_out(left_out))
+    rated = measures.rate_draws(outcomes, languages, draws, rate_tokens)
     tables = {
         "control_rates": measures.control_rates(rated),
         "effects": measures.effects(rated, languages),
@@ -84,15 +88,21 @@ def score_decoding(
     """Write ``tables/recognition.csv``: exact match and character error rate, with intervals.
 
     Both on text without case and punctuation (``scoring.plain_text``). Translations are scored
-    against the same sentence in the output language, where FLEURS has it.
+    against the same sentence in the output language, where FLEURS has it. One draw of sentence ids serves
+    all tasks and languages.
     """
     skipped = read_left_out(left_out)
     target = read_sentences(folder, load_languages()[output_language], splits)
     translated = target.set_index("utterance")["text"]
+    own = {
+        language: read_parquet(path).set_index("utterance")["text"]
+        for language, path in corpora.items()
+    }
+    sentences = np.concatenate([texts.index for texts in own.values()])
+    draws = SentenceDraws(sentences, n_resamples, seed)
     rows = []
     for (task, language), path in decodings.items():
-        own = read_parquet(corpora[language]).set_index("utterance")["text"]
-        references = translated if task in TRANSLATIONS else own
+        references = translated if task in TRANSLATIONS else own[language]
         decoded = read_parquet(path).set_index("utterance")["text"]
         both = pd.DataFrame({"text": decoded, "reference": references.reindex(decoded.index)})
         both = both.drop(index=skipped.get(language, []), errors="ignore").dropna()
@@ -117,13 +127,11 @@ def score_decoding(
             ],
             dtype=float,
         ).T
-        draws = (
-            draw_counts(len(both), n_resamples, seed, language) @ values if len(both) else values
-        )
+        drawn = draws.of(both.index.to_numpy(dtype=int)) @ values
         total = values.sum(0)
         with np.errstate(divide="ignore", invalid="ignore"):
-            exact_low, exact_high = percentile_interval(draws[:, 0] / draws[:, 3])
-            cer_low, cer_high = percentile_interval(draws[:, 1] / draws[:, 2])
+            exact_low, exact_high = percentile_interval(drawn[:, 0] / drawn[:, 3])
+            cer_low, cer_high = percentile_interval(drawn[:, 1] / drawn[:, 2])
             row = {
                 "task": task, "language": language, "n": len(both),
                 "exact_match": total[0] / total[3],

@@ -5,15 +5,27 @@ from pathlib import Path
 import pandas as pd
 
 from .atomic import read_parquet, write_csv
+from .control import ALL_PAIRS
 from .outcomes import CONTROLS
 
 PAIR = ["task", "source", "target", "step"]
 N_EXAMPLES = 2  # a pair and step
 
 
-def control_rate_table(rates: pd.DataFrame) -> pd.DataFrame:
-    """Table 1: a row a (task, source, target, step), the controls and their intervals side by side."""
-    return _wide(rates, ["rate", "ci_low", "ci_high", "n_without_script"], {"rate": ""})
+def control_rate_table(rates: pd.DataFrame, ties: pd.DataFrame) -> pd.DataFrame:
+    """Table 1: a row per (task, source, target, step), the controls and their intervals side by side.
+
+    Parameters
+    ----------
+    rates : DataFrame
+        ``steering/control_rates.csv``.
+    ties : DataFrame
+        ``steering/ties.csv``. Of the target's neurons at both ends together, ``decided_by_tie`` says how
+        many a tie decided, and ``tied`` among how many.
+    """
+    wide = _wide(rates, ["rate", "ci_low", "ci_high", "n_without_script"], {"rate": ""})
+    counts = ties.groupby(["language", "step"])[["decided_by_tie", "tied"]].sum()
+    return wide.join(counts, on=["target", "step"])
 
 
 def probability_table(probabilities: pd.DataFrame) -> pd.DataFrame:
@@ -35,7 +47,7 @@ def _wide(frame: pd.DataFrame, values: list[str], rename: dict[str, str]) -> pd.
 
 def effect_ratio_table(ratios: pd.DataFrame, means: pd.DataFrame) -> pd.DataFrame:
     """Table 3: effect ratios of every pair, and their mean at each step in a row ``mean``."""
-    means = means.assign(source="mean", target="mean")
+    means = means[means["pairs"] == ALL_PAIRS].assign(source="mean", target="mean")
     return pd.concat([ratios, means])[list(ratios.columns)].reset_index(drop=True)
 
 
@@ -96,7 +108,8 @@ def write_tables(
 ) -> None:
     """Write ``tables/table1.csv`` to ``table4.csv`` from the folder ``steering/`` and the texts."""
     rates = pd.read_csv(steering / "control_rates.csv")
-    write_csv(control_rate_table(rates), folder / "table1.csv")
+    ties = pd.read_csv(steering / "ties.csv")
+    write_csv(control_rate_table(rates, ties), folder / "table1.csv")
     write_csv(example_table(steered, unsteered, corpora, pairs), folder / "table2.csv")
     ratios = pd.read_csv(steering / "effect_ratios.csv")
     means = pd.read_csv(steering / "mean_effect_ratios.csv")

@@ -71,6 +71,8 @@ class Verification:
         Of the stores.
     n_utterances : int
         Sentences a language, at most.
+    fixed_seconds : float or None
+        Length that speech was given for the encoder.
     modalities : tuple of {"speech", "text"}
     corpus : path, optional
         ``results/corpus`` unless given.
@@ -83,6 +85,7 @@ class Verification:
     made_by: Mapping[str, Mapping[str, Any]]
     dtype: str
     n_utterances: int
+    fixed_seconds: float | None = None
     modalities: tuple[str, ...] = ("speech", "text")
     corpus: Path | None = None
 
@@ -178,6 +181,8 @@ class Verification:
             if modality == "speech":
                 inputs["speech"] = self._speech(language)
             told = {"module": f"{modality}_encoder", "modality": modality, "language": language}
+            if modality == "speech":
+                told["fixed_seconds"] = self.fixed_seconds
             yield from self._check_store(path, f"encode_{modality}", told)
             yield from _check_inputs(path, inputs)
 

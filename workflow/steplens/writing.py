@@ -1,9 +1,12 @@
 """Writing systems: the letters of a script."""
 
 from functools import cache, lru_cache
+from typing import Literal
 
 import regex
 
+# What counts as a token of a control rate (``control.count_script_tokens``).
+Tokens = Literal["script_runs", "characters"]
 # Japanese mixes three scripts and Chinese uses one of them: one class.
 CJK_SCRIPTS = ("Han", "Hiragana", "Katakana")
 

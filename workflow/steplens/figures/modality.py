@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..pooled import ALL
+from ..sites import ADAPTER, EMBEDDING
 from .location import draw_grid
 from .style import (
     GREY,
@@ -123,11 +124,9 @@ def draw_probes(probes: pd.DataFrame) -> Figure:
 def _layers(found: pd.Series) -> list[str]:
     """All layers that there are, in running order."""
     numbers = sorted({int(name) for name in found if name.isdigit()})
-    ends = [name for name in ("embedding", "adapter") if (found == name).any()]
+    ends = [name for name in (EMBEDDING, ADAPTER) if (found == name).any()]
     return (
-        [*ends[:1], *map(str, numbers), *ends[1:]]
-        if "embedding" in ends
-        else list(map(str, numbers))
+        [*ends[:1], *map(str, numbers), *ends[1:]] if EMBEDDING in ends else list(map(str, numbers))
     )
 
 

@@ -12,7 +12,7 @@ _MEASURES = {
     "speech": ("speech, two halves", BLUE, "o", "-"),
     "text": ("text, two halves", ORANGE, "s", "-"),
     "speech_text": ("a half of speech, a half of text", VERMILION, "D", "-"),
-    "corrected": ("the same, corrected for unreliability", VERMILION, "D", ":"),
+    "corrected": ("the same, corrected for chance and noise", VERMILION, "D", ":"),
 }
 _NULLS = {
     "together": ("shuffled, speech and text together", SKY, "v"),
@@ -35,7 +35,8 @@ def draw(stability: pd.DataFrame, null: pd.DataFrame, summary: pd.DataFrame) -> 
     -------
     Figure
         Left, the share of the top k that halves have in common: lines are means over languages, bars their
-        range over splits, dots single languages. Right, the diagonal ratio with its interval, and the
+        range over splits, dots single languages; the legend says how many halvings of a language have no
+        corrected value, if any. Right, the diagonal ratio with its interval, and the
         means of shuffled labels with the range of 95 % of the shuffles.
     """
     figure = new_figure(9.2, 4.6)
@@ -69,6 +70,8 @@ def _stability(axes: Axes, table: pd.DataFrame) -> None:
             color=colour, markersize=4, markeredgewidth=0,
         )  # fmt: skip
         ends = (mean["share_low"], mean["share_high"])
+        if n_without := mean["n_without"].sum():
+            label += f"\n(no value in {n_without:,} of {single['n_splits'].sum():,})"
         _line(axes, mean["step"] + shift, mean["share"], ends, colour, marker, dash, label)
     chance = table.loc[table["measure"] == "speech", "chance"].iloc[0]
     _dashed(axes, chance)

@@ -1,12 +1,10 @@
 """Figure 6: does the diagonal ratio depend on how many neurons are taken?"""
 
-import matplotlib
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from .style import GREY, LINES, MARKERS, SEQUENCE, light_grid, new_figure, percent, styled
+from .style import GREY, MARKERS, light_grid, new_figure, percent, step_colours, styled
 
 _ALPHA = 0.05
 
@@ -22,7 +20,7 @@ def draw(sensitivity: pd.DataFrame) -> Figure:
     """
     figure = new_figure(5.6, 3.6)
     axes = figure.add_subplot()
-    colours = _colours(sensitivity["step"].nunique())
+    colours = step_colours(sensitivity["step"].nunique())
     for index, (step, line) in enumerate(sensitivity.sort_values("k").groupby("step")):
         colour, marker = colours[index], MARKERS[index % len(MARKERS)]
         axes.plot(
@@ -54,13 +52,6 @@ def draw(sensitivity: pd.DataFrame) -> Figure:
     light_grid(axes)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
-
-
-def _colours(n_steps: int) -> list:
-    """One a step: told apart while they last, else from dark, early, to light, late."""
-    if n_steps <= len(LINES):
-        return list(LINES)
-    return list(matplotlib.colormaps[SEQUENCE](np.linspace(0, 0.85, n_steps)))
 
 
 def _readable(sizes: list[int]) -> list[int]:

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from scipy.cluster.hierarchy import dendrogram
 
 from ..languages import Language, load_languages
+from ..sites import ADAPTER, EMBEDDING
 from ..studies.similarity_languages import tree_of
 from .style import (
     BLACK,
@@ -101,7 +102,7 @@ def _lines(axes: Axes, part: pd.DataFrame) -> None:
         rows = part[part["group"] == group]
         x = rows["layer"].map(place)
         # The adapter's output is no further layer: text is that of its last layer once more.
-        inside = (rows["layer"] != "adapter").to_numpy()
+        inside = (rows["layer"] != ADAPTER).to_numpy()
         for where in (inside, ~inside):
             axes.fill_between(
                 *(x[where], rows.loc[where, "value_low"], rows.loc[where, "value_high"]),
@@ -117,7 +118,7 @@ def _lines(axes: Axes, part: pd.DataFrame) -> None:
         axes.plot(x, rows["baseline"], color=colour, linestyle="--", linewidth=0.8, alpha=0.8)
     axes.plot([], [], color=GREY, linestyle="--", linewidth=0.8, label="sentences shuffled")
     shown = layers if len(layers) <= 8 else _some(layers)
-    names = {"embedding": "emb.", "adapter": "ad."}
+    names = {EMBEDDING: "emb.", ADAPTER: "ad."}
     axes.set_xticks([place[layer] for layer in shown], [names.get(one, one) for one in shown])
     axes.set_xlim(-0.4, max(len(layers), 1) - 0.6)
     lowest = part.loc[part["group"].isin(_GROUPS), ["value_low", "value", "baseline"]].min().min()

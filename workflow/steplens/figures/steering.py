@@ -56,7 +56,7 @@ def draw(rates: pd.DataFrame, languages: Sequence[str]) -> Figure:
         seed, averaged over pairs.
     """
     if rates.empty:
-        return no_data(new_figure(5, 2), "no pair of languages with different scripts")
+        return no_data(new_figure(5, 2), "no steered pair of languages with different scripts")
     if rates["direction"].nunique() > _MOST_COLUMNS:
         rates = rates.assign(direction="to " + rates["direction"].str.split(" to ").str[-1])
     tasks, directions = _tasks(rates), in_order(rates["direction"])
@@ -109,7 +109,8 @@ def draw_quality(quality: pd.DataFrame) -> Figure:
             if measure == "cer":
                 axes.set_title(TASK_NAMES.get(task, task))
         line[0].set_ylabel(label)
-        top = 100 * np.nanmax([*quality[measure], 0.1])
+        values = quality[measure].to_numpy(dtype=float)
+        top = 100 * values[np.isfinite(values)].max(initial=0.1)
         line[0].set_ylim(-0.04 * top, 1.08 * top)
     _steps(grid, quality)
     _legend(figure, grid[0, 0])

@@ -124,8 +124,13 @@ def full_name(code: str, names: dict[str, str]) -> str:
 
 
 def percent(share: float, unit: str = " %") -> str:
-    """A share of one in percent with one decimal; a dash for a missing value."""
-    return "–" if pd.isna(share) else f"{100 * share:.1f}{unit}"
+    """A share of one in percent with one decimal; a dash for a missing value, ∞ for an infinite one."""
+    return "–" if pd.isna(share) else infinity(f"{100 * share:.1f}{unit}")
+
+
+def infinity(text: str) -> str:
+    """A formatted number with the sign of infinity where Python writes ``inf``."""
+    return text.replace("inf", "∞")
 
 
 def no_data(figure: Figure, message: str) -> Figure:
@@ -138,6 +143,13 @@ def light_grid(axes: Axes, axis: str = "y") -> None:
     """Pale lines at the ticks of one axis, behind all that is drawn."""
     axes.grid(axis=axis, color="#e5e5e5", linewidth=0.6)
     axes.set_axisbelow(True)
+
+
+def step_colours(n_steps: int) -> list:
+    """A colour a step: told apart while they last, else from dark, early, to light, late."""
+    if n_steps <= len(LINES):
+        return list(LINES)
+    return list(matplotlib.colormaps[SEQUENCE](np.linspace(0, 0.85, n_steps)))
 
 
 def legend_entries(panels: Iterable[Axes]) -> tuple[list, list[str]]:

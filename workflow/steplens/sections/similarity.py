@@ -7,6 +7,7 @@ import pandas as pd
 
 from ..figures.similarity import MEASURES
 from ..report_format import Formatter, Table, how_many, interval, step_name, two_decimals
+from ..sites import ADAPTER
 
 TITLE = "How alike speech and text, and languages, are represented"
 TABLES = {
@@ -93,7 +94,7 @@ def _gaps_found(encoder: pd.DataFrame) -> list[str]:
     modality, language, wider = (
         _at(encoder, group) for group in ("modality_gap", "language_gap", "modality_minus_language")
     )
-    layers = [name for name in modality.index if name != "adapter"]
+    layers = [name for name in modality.index if name != ADAPTER]
     if not layers:
         return []
     first, last = layers[0], layers[-1]
@@ -128,12 +129,12 @@ def _list(layers: list[str]) -> str:
 
 def _adapter(encoder: pd.DataFrame) -> list[str]:
     rows = _at(encoder, "cross_modal_same_language")
-    if "adapter" not in rows.index or len(rows) < 2:
+    if ADAPTER not in rows.index or len(rows) < 2:
         return []
-    before = rows.iloc[list(rows.index).index("adapter") - 1]
+    before = rows.iloc[list(rows.index).index(ADAPTER) - 1]
     return [
         f"Speech and text of one language have a debiased CKA of {_valued(before)} at the last layer, and "
-        f"{_valued(rows.loc['adapter'])} after the length adapter."
+        f"{_valued(rows.loc[ADAPTER])} after the length adapter."
     ]
 
 
@@ -180,7 +181,7 @@ def _lengths_found(lengths: pd.DataFrame) -> list[str]:
     if lengths.empty:
         return []
     lengths = lengths.assign(layer=lengths["layer"].astype(str))
-    last = [name for name in dict.fromkeys(lengths["layer"]) if name != "adapter"][-1]
+    last = [name for name in dict.fromkeys(lengths["layer"]) if name != ADAPTER][-1]
     part = lengths[(lengths["measure"] == _MAIN) & (lengths["layer"] == last)]
     sentences = []
     for by, of_kind in part.groupby("by", sort=False):
@@ -205,12 +206,12 @@ def _levels_found(levels: pd.DataFrame) -> list[str]:
     sentences = []
     for level, part in modality.groupby("level", sort=False):
         rows = part.set_index("layer")
-        if "adapter" not in rows.index or len(rows) < 2:
+        if ADAPTER not in rows.index or len(rows) < 2:
             continue
-        before = rows["value"].iloc[list(rows.index).index("adapter") - 1]
+        before = rows["value"].iloc[list(rows.index).index(ADAPTER) - 1]
         sentences.append(
             f"level {level} ({how_many(rows['n_languages'].iloc[0], 'language')}) "
-            f"{two_decimals(before)} and {two_decimals(rows.loc['adapter', 'value'])}"
+            f"{two_decimals(before)} and {two_decimals(rows.loc[ADAPTER, 'value'])}"
         )
     if len(sentences) < 2:  # one level is all languages: nothing to set beside it
         return []

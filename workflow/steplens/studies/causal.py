@@ -19,6 +19,7 @@ from ..atomic import write_parquet
 from ..fixed_generation import generate_fixed, missing_jobs
 from ..model_source import ModelSource
 from ..rankings import open_ranking
+from ..settings import DEFAULT_SELECTION, Selection
 from ..steered_outputs import SteeredOutputs
 from ..store import open_store, read_states
 from ..tasks import MODALITY_OF, target_of
@@ -45,6 +46,7 @@ def causal_decoder(
     max_new_tokens: int,
     batch_size: int,
     made_by: Mapping[str, Any],
+    selection: Selection = DEFAULT_SELECTION,
 ) -> None:
     """Write ``causal/texts/decoder/<language>/<task>.parquet``, a row an output.
 
@@ -74,17 +76,15 @@ def causal_decoder(
         ``batch_size`` counts sentences, of all trials together.
     made_by : mapping
         Which model and which code: outputs of others are not taken.
+    selection : Selection
     """
     name = MODALITY_OF[task]
     other = "text" if name == "speech" else "speech"
     languages = open_ranking(ranking, task=task, step=step)
-    ap, neutral, own = pooled_row(
-        own_modality, languages, ranking, task=task, step=step, label=name
-    )
-    _, value, twin = pooled_row(other_modality, languages, ranking, step=step, label=other)
-    plan = trials(
-        languages, language, neutral, ks, n_random, seed, ModalityNeurons(name, ap, value)
-    )
+    row, own = pooled_row(own_modality, languages, ranking, task=task, step=step, label=name)
+    other_row, twin = pooled_row(other_modality, languages, ranking, step=step, label=other)
+    modality = ModalityNeurons(name, own.scores(selection).row(row), twin.median[other_row])
+    plan = trials(languages, language, own.median[row], ks, n_random, seed, modality, selection)
     data = open_store(encoder_store, modality=name, language=language)
     utterances = data["utterance"].to_numpy()[:n_utterances].tolist()
     target = target_of(task, language, output_language)
@@ -111,9 +111,9 @@ def causal_decoder(
 
 
 def open_outputs(
-    output: Path, target: str, max_new_tokens: int, made_by: Mapping[str, Any], **inputs: str
+    output: Path, target: str, max_new_tokens: int, made_by: Mapping[str, Any], **inputs: Any
 ) -> SteeredOutputs:
-    """Outputs of earlier jobs for this table; ``inputs`` are digests of what sentences come from."""
+    """Outputs of earlier jobs for this table; ``inputs`` are digests and settings of what is read."""
     determined = {"target": target, "max_new_tokens": max_new_tokens, **inputs, **made_by}
     return SteeredOutputs(output.parent / ".parts" / output.stem, determined)
 

@@ -17,6 +17,7 @@ from ..intervention import Replacement
 from ..model_source import ModelSource
 from ..progress import progress
 from ..rankings import open_ranking
+from ..settings import DEFAULT_SELECTION, Selection
 from ..steered_outputs import SteeredOutputs
 from ..tasks import target_of
 from .causal import open_outputs, write_outputs
@@ -46,6 +47,8 @@ def causal_encoder(
     encode_batch_size: int,
     decode_batch_size: int,
     made_by: Mapping[str, Any],
+    selection: Selection = DEFAULT_SELECTION,
+    fixed_seconds: float | None = None,
 ) -> None:
     """Write ``causal/texts/<modality>_encoder/<language>/<task>.parquet`` of both tasks.
 
@@ -67,16 +70,21 @@ def causal_encoder(
     encode_batch_size, decode_batch_size : int
         Utterances at a time in the encoder, and outputs in the decoder.
     made_by : mapping
+    selection : Selection
+    fixed_seconds : float, optional
+        Of speech: as in ``encoding.SpeechInput``. Outputs of another length are not taken.
     """
     module = f"{modality}_encoder"
     languages = open_ranking(ranking, module=module)
-    _, neutral, pooled = pooled_row(medians, languages, ranking, module=module)
-    plan = trials(languages, language, neutral, ks, n_random, seed)
+    row, pooled = pooled_row(medians, languages, ranking, module=module)
+    plan = trials(languages, language, pooled.median[row], ks, n_random, seed, selection=selection)
     sentences = read_parquet(corpus)[:n_utterances]
     utterances = sentences["utterance"].tolist()
-    read = {"corpus": table_digest(corpus)}
+    read: dict[str, Any] = {"corpus": table_digest(corpus)}
     if speech is not None:
         read["speech"] = table_digest(speech)
+    if fixed_seconds is not None:
+        read["fixed_seconds"] = fixed_seconds
     targets = {task: target_of(task, language, output_language) for task in outputs}
     known = {
         task: open_outputs(path, targets[task], max_new_tokens, made_by, **read)
@@ -90,7 +98,7 @@ def causal_encoder(
         for path, one in {ranking: languages, medians: pooled}.items():
             require_same_model(one.attributes, source, made_by, path)
         _generate(
-            source, modality, language, targets, sentences, speech, missing, by_digest,
+            source, modality, language, targets, sentences, speech, fixed_seconds, missing, by_digest,
             max_new_tokens, encode_batch_size, decode_batch_size, known,
         )  # fmt: skip
     for task, path in outputs.items():
@@ -107,6 +115,7 @@ def _generate(
     targets: Mapping[str, str],
     sentences: "pd.DataFrame",
     speech: Path | None,
+    fixed_seconds: float | None,
     jobs: Sequence[tuple[str, int]],
     by_digest: Mapping[str, Replacement],
     max_new_tokens: int,
@@ -118,7 +127,7 @@ def _generate(
     from ..decoding import Decoder
     from .causal_fixed import FixedEncoder
 
-    encoder = FixedEncoder(source, modality, language, sentences, speech)
+    encoder = FixedEncoder(source, modality, language, sentences, speech, fixed_seconds)
     decoder = Decoder(source, max_new_tokens)
     utterances = sentences["utterance"].to_numpy()
     order = np.argsort([-encoder.lengths[row] for _, row in jobs], kind="stable")

@@ -93,11 +93,13 @@ class FixedEncoder:
         Rows of ``corpus/<language>.parquet``.
     speech : path or None
         ``speech/<language>.parquet``, for speech.
+    fixed_seconds : float, optional
+        Of speech: as in ``SpeechInput``. Neurons are then fixed at padded positions too.
 
     Attributes
     ----------
     lengths : (n_utterances,) int array
-        Samples or tokens.
+        Samples that are encoded, or tokens.
     """
 
     def __init__(
@@ -107,6 +109,7 @@ class FixedEncoder:
         language: str,
         sentences: "pd.DataFrame",
         speech: Path | None,
+        fixed_seconds: float | None = None,
     ):
         from ..atomic import read_parquet
 
@@ -116,7 +119,7 @@ class FixedEncoder:
         self._inputs: SpeechInput | TextInput
         if modality == "speech":
             spoken = read_parquet(speech).set_index("utterance").loc[self._utterances]
-            self._inputs = SpeechInput(spoken, Path(speech).parent)
+            self._inputs = SpeechInput(spoken, Path(speech).parent, fixed_seconds)
             self.encoder = load_speech_encoder(source)
         else:
             texts = sentences["text"].tolist()

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ..atomic import read_parquet, write_csv
-from ..bootstrap import draw_counts, percentile_interval
+from ..bootstrap import SentenceDraws, percentile_interval, sentences_in
 from ..corpus import read_sentences
 from ..languages import load_languages
 from ..left_out import read_left_out
@@ -65,6 +65,7 @@ def summarize_causal(
     skipped = read_left_out(left_out)
     target = read_sentences(folder, load_languages()[output_language], splits)
     translated = target.set_index("utterance")["text"]
+    draws = SentenceDraws(sentences_in(texts), n_resamples, seed)
     means: dict[tuple, _Mean] = {}
     by_language: list[dict[str, Any]] = []
     for path in texts:
@@ -80,7 +81,7 @@ def summarize_causal(
             both,
             translated if task in TRANSLATIONS else own,
             target_of(task, language, output_language),
-            draw_counts(table["utterance"].nunique(), n_resamples, seed, language),
+            draws.of(np.unique(table["utterance"])),
             degenerate_tokens,
         )
         for key, drawn in cells.contrasts():

@@ -12,7 +12,8 @@ import pandas as pd
 from ..intervention import Replacement, matched_random_columns
 from ..pooled import ALL
 from ..rankings import Ranking, open_ranking
-from ..selection import top_k
+from ..selection import Scores
+from ..settings import DEFAULT_SELECTION, Selection
 
 NOT_MATCHED = "none"  # for neurons that are no random ones
 
@@ -36,7 +37,7 @@ class ModalityNeurons:
     """How well each neuron tells the input's own modality, and what it is fixed at."""
 
     name: str  # "speech" or "text"
-    ap: np.ndarray  # (n_neurons,)
+    scores: Scores  # of (n_neurons,) arrays
     value: np.ndarray  # (n_neurons,) medians of the other modality
 
 
@@ -48,6 +49,7 @@ def trials(
     n_random: int,
     seed: int,
     modality: ModalityNeurons | None = None,
+    selection: Selection = DEFAULT_SELECTION,
 ) -> list[Trial]:
     """Every set of neurons that is fixed for one input language, in a fixed order.
 
@@ -67,6 +69,7 @@ def trials(
     seed : int
     modality : ModalityNeurons, optional
         In the decoder. Random neurons that match these are fixed at the same kind of value.
+    selection : Selection
 
     Raises
     ------
@@ -80,6 +83,8 @@ def trials(
         )
     around = ranking.languages
     other = around[(around.index(language) + 1) % len(around)]
+    scores = ranking.scores(selection)
+    own_scores, other_scores = (scores.row(ranking.row(one)) for one in (language, other))
     planned: list[Trial] = []
 
     def add(kind: str, matched_to: str, k: int, number: int, of: str, columns, values) -> None:
@@ -87,9 +92,9 @@ def trials(
         planned.append(Trial(kind, matched_to, k, number, of, fixed))
 
     for k in ks:
-        sets = [("language", language, top_k(ranking.ap[ranking.row(language)], k), neutral)]
+        sets = [("language", language, own_scores.top(k), neutral)]
         if modality is not None:
-            sets.append(("modality", modality.name, top_k(modality.ap, k), modality.value))
+            sets.append(("modality", modality.name, modality.scores.top(k), modality.value))
         for kind, name, columns, values in sets:
             add(kind, NOT_MATCHED, k, 0, name, columns, values)
             for number in range(1, n_random + 1):
@@ -97,8 +102,7 @@ def trials(
                 stream = zlib.crc32(f"{seed} {kind} {name} {k} {number}".encode())
                 drawn = matched_random_columns(ranking, columns, stream)
                 add("random", kind, k, number, "", drawn, values)
-        columns = top_k(ranking.ap[ranking.row(other)], k)
-        add("other_language", NOT_MATCHED, k, 0, other, columns, neutral)
+        add("other_language", NOT_MATCHED, k, 0, other, other_scores.top(k), neutral)
     return planned
 
 
@@ -108,10 +112,8 @@ def _fixed(neurons: pd.DataFrame, columns: np.ndarray, values: np.ndarray) -> Re
     return Replacement(table.assign(value=values[columns]).reset_index(drop=True))
 
 
-def pooled_row(
-    path: Path, ranking: Ranking, ranked: Path, **expected: Any
-) -> tuple[np.ndarray, np.ndarray, Ranking]:
-    """AP and medians of all languages together, for the neurons of ``ranking``.
+def pooled_row(path: Path, ranking: Ranking, ranked: Path, **expected: Any) -> tuple[int, Ranking]:
+    """Where a ranking of the neurons of ``ranking`` has all languages together.
 
     Parameters
     ----------
@@ -126,7 +128,8 @@ def pooled_row(
 
     Returns
     -------
-    ap, median : (n_neurons,) arrays
+    row : int
+        Of ``pooled``.
     pooled : Ranking
 
     Raises
@@ -143,5 +146,4 @@ def pooled_row(
             "they come from one model and one setting of ranking.include_step_invariant: delete both and "
             "run the workflow again"
         )
-    row = pooled.row(ALL)
-    return pooled.ap[row], pooled.median[row], pooled
+    return pooled.row(ALL), pooled

@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ..bootstrap import draw_counts, percentile_interval
+from ..bootstrap import SentenceDraws, percentile_interval
 
 STEP_DEPENDENT = "step-dependent"  # in the column layer: all neurons but the step-invariant ones
-SENTENCES = "sentences"  # the stream of draws that serves all languages at once
 DOMINANT = "Latin"
 OTHERS = f"not {DOMINANT}"
 
@@ -50,28 +49,24 @@ class Measured:
 
 
 class Resampler:
-    """Draws of sentences, for the means of whatever is known of them.
+    """Draws of sentences of all languages together, for the means of whatever is known of them.
 
     Parameters
     ----------
     sentences : int array
         Ids of all that may be drawn; repeats count once.
     n_resamples, seed : int
-    stream : str
-        As in ``draw_counts``.
     """
 
-    def __init__(self, sentences: np.ndarray, n_resamples: int, seed: int, stream: str):
-        self.sentences = np.unique(sentences)
-        counts = draw_counts(len(self.sentences), n_resamples, seed, stream)
-        self._counts = counts.astype(np.float64)
+    def __init__(self, sentences: np.ndarray, n_resamples: int, seed: int):
+        self._draws = SentenceDraws(sentences, n_resamples, seed)
 
     def means(self, values: np.ndarray, sentences: np.ndarray) -> np.ndarray:
         """Means of every resample: (n, n_columns) -> (n_resamples, n_columns), without what is NaN.
 
         NaN where nothing of a column was drawn.
         """
-        counts = self._counts[:, np.searchsorted(self.sentences, sentences)]
+        counts = self._draws.of(sentences).astype(np.float64)
         known = np.isfinite(values)
         with np.errstate(invalid="ignore"):
             return (counts @ np.where(known, values, 0)) / (counts @ known.astype(np.float64))

@@ -14,7 +14,6 @@ import pandas as pd
 
 from ..pooled import ALL
 from .inequality_groups import (
-    SENTENCES,
     STEP_DEPENDENT,
     Measured,
     Resampler,
@@ -39,7 +38,7 @@ class Differences(NamedTuple):
 
 
 def paired_table(
-    measured: Sequence[Measured], languages: Sequence[str], n_resamples: int, seed: int
+    measured: Sequence[Measured], languages: Sequence[str], resampler: Resampler, seed: int
 ) -> pd.DataFrame:
     """``paired.csv``: speech against text of the same sentence.
 
@@ -47,7 +46,10 @@ def paired_table(
     ----------
     measured : sequence of Measured
     languages : sequence of str
-    n_resamples, seed : int
+    resampler : Resampler
+        Over the sentences of all languages.
+    seed : int
+        Of the signs.
 
     Returns
     -------
@@ -78,7 +80,7 @@ def paired_table(
     rows = [
         row
         for group, members in groups.items()
-        for row in _rows(group, members, found, decoder, n_resamples, seed)
+        for row in _rows(group, members, found, decoder, resampler, seed)
     ]
     columns = [
         "speech_task", "text_task", "step", "language", "layer", "n_pairs", "gini_speech", "gini_text",
@@ -110,22 +112,22 @@ def _rows(
     members: list[str],
     found: dict[tuple[str, str, int], dict[str, Differences]],
     decoder: list[Measured],
-    n_resamples: int,
+    resampler: Resampler,
     seed: int,
 ) -> Iterator[dict[str, Any]]:
     """Rows of a language, or of all of them, without what is corrected over rows."""
     stored = [one.stored for one in decoder if one.language in members]
     if not stored or not found:
         return
-    stream = members[0] if group != ALL else SENTENCES
-    resampler = Resampler(np.concatenate(stored), n_resamples, seed, stream)
+    sentences = np.unique(np.concatenate(stored))
+    stream = members[0] if group != ALL else "sentences"
     generator = np.random.default_rng([seed, zlib.crc32(f"signs of {stream}".encode())])
     own = {
         condition: [of_step[language] for language in members if language in of_step]
         for condition, of_step in found.items()
     }
     own = {condition: differences for condition, differences in own.items() if differences}
-    summands = [_summands(differences, resampler.sentences) for differences in own.values()]
+    summands = [_summands(differences, sentences) for differences in own.values()]
     # The same flips for all conditions: one product of matrices.
     tests = np.split(sign_flip_p(np.concatenate(summands, axis=1), generator), len(summands))
     layers = decoder[0].layers

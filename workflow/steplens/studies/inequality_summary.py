@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from ..atomic import read_parquet, write_csv
+from ..bootstrap import sentences_in
 from ..left_out import read_left_out
 from ..pooled import ALL
 from .gini import POINTS
 from .inequality_groups import (
-    SENTENCES,
     Measured,
     Resampler,
     by_condition,
@@ -69,6 +69,7 @@ def summarize(
         Tables of several models or of other languages, one condition twice, or as in ``paired_table``.
     """
     skipped = read_left_out(left_out)
+    resampler = Resampler(sentences_in(measured), n_resamples, seed)
     held: list[Measured] = []
     rows: dict[str, list[dict[str, Any]]] = {"gini": [], "shares": [], "lorenz": []}
     first: dict[str, tuple[Path, dict[str, Any]]] = {}
@@ -87,7 +88,6 @@ def summarize(
                 f"{_AGAIN}"
             )
         held.append(one)
-        resampler = Resampler(one.stored, n_resamples, seed, one.language)
         told = condition_columns(one.condition) | {"language": one.language}
         found = {
             "gini": _gini_rows(table.attrs["of"], coefficients, one.sentences, resampler),
@@ -96,12 +96,11 @@ def summarize(
         }
         for name, of_store in found.items():
             rows[name] += [told | row for row in of_store]
-    joint = Resampler(np.concatenate([one.stored for one in held]), n_resamples, seed, SENTENCES)
-    rows["gini"] += _rows_of_all(held, joint)
+    rows["gini"] += _rows_of_all(held, resampler)
     for name, of_table in rows.items():
         write_csv(pd.DataFrame(of_table), tables[name])
-    write_csv(pd.DataFrame(script_rows(held, scripts, joint)), tables["scripts"])
-    paired = paired_table(held, list(scripts), n_resamples, seed)
+    write_csv(pd.DataFrame(script_rows(held, scripts, resampler)), tables["scripts"])
+    paired = paired_table(held, list(scripts), resampler, seed)
     write_csv(paired, tables["paired"])
     zero = sum(row["n_zero"] for row in rows["gini"] if row["language"] != ALL)
     log.info("summarised %d stores; %d coefficients have no value, since all magnitudes are 0",

@@ -24,6 +24,7 @@ from ..rankings import (
     require_one_condition,
     write_ranking,
 )
+from ..separation import separation
 from ..tasks import MODALITY_OF
 from .twins import MODALITIES
 
@@ -68,11 +69,12 @@ def rank_modality(
     scopes = _scopes(both, len(languages))
     rows = [ALL, *languages]
     shape = (len(MODALITIES), len(rows), len(both.columns))
-    ap, median = np.empty(shape), np.empty(shape, dtype=np.float32)
+    ap, apart, median = np.empty(shape), np.empty(shape), np.empty(shape, dtype=np.float32)
     for where, activations in both.blocks():
         for row, (members, labels) in enumerate(scopes):
             part = activations if members is None else activations[members]
             ap[:, row, where], median[:, row, where] = rank(part, labels, len(MODALITIES))
+            apart[:, row, where] = separation(part, labels, len(MODALITIES))
     ap = np.round(ap, AP_DECIMALS)  # as rank_condition does: equal AP is equal to the last bit
     counts = np.array([np.bincount(labels, minlength=2) for _, labels in scopes])
     neurons = neurons_of(both.data[0]).iloc[both.columns]
@@ -87,6 +89,7 @@ def rank_modality(
             neurons,
             sources,
             model_of(both.data[0]),
+            apart[place],
         )
         told = {"module": "decoder", "task": task, "step": step, "label": modality}
         write_ranking(outputs[modality], ranking, told)

@@ -11,7 +11,7 @@ from ..atomic import write_csv
 from ..groups import StoreError
 from ..pooled import ALL
 from ..rankings import Ranking, open_ranking
-from ..selection import top_k
+from ..settings import DEFAULT_SELECTION, Selection
 from ..tasks import MODALITY_OF
 
 CELL = ["layer", "submodule"]
@@ -19,7 +19,10 @@ STRONG_AP = 0.95
 
 
 def modality_tables(
-    conditions: Sequence[tuple[str, int, Path, Path]], k: int, tables: dict[str, Path]
+    conditions: Sequence[tuple[str, int, Path, Path]],
+    k: int,
+    tables: dict[str, Path],
+    selection: Selection = DEFAULT_SELECTION,
 ) -> None:
     """Write ``modality/neurons.csv``, ``location.csv`` and ``overlap.csv``.
 
@@ -31,6 +34,8 @@ def modality_tables(
     tables : dict
         Outputs, by name: ``neurons`` (``count_neurons``), ``location`` (``locate_shared``) and ``overlap``
         (``overlap_with_language``), each with columns task, modality and step before.
+    selection : Selection
+        Of ``overlap``; where neurons lie is told with ties shared.
 
     Raises
     ------
@@ -49,7 +54,7 @@ def modality_tables(
         found = {
             "neurons": count_neurons(of_modality, k),
             "location": locate_shared(of_modality, k),
-            "overlap": overlap_with_language(of_modality, of_language, k),
+            "overlap": overlap_with_language(of_modality, of_language, k, selection),
         }
         for name, frame in found.items():
             frame.insert(0, "task", task)
@@ -102,9 +107,9 @@ def count_neurons(ranking: Ranking, k: int) -> pd.DataFrame:
 def shared_membership(ap: np.ndarray, k: int) -> np.ndarray:
     """How much of every neuron is in the top k, where neurons tied for the last places share these.
 
-    Many neurons tell speech from text without a fault (AP = 1), more than k at times. Taken in order of
-    columns (D6) the top k would then be the first layers'. Here each of the tied has the chance that it
-    would have if places were drawn by lot.
+    Many neurons tell speech from text without a fault (AP = 1), more than k at times, and where they lie is
+    the question here. So each of the tied has the chance that it would have if places were drawn by lot,
+    whatever ``ranking.ties`` says.
 
     Parameters
     ----------
@@ -146,24 +151,29 @@ def locate_shared(ranking: Ranking, k: int) -> pd.DataFrame:
     return pd.concat(parts)[columns]
 
 
-def overlap_with_language(of_modality: Ranking, of_language: Ranking, k: int) -> pd.DataFrame:
+def overlap_with_language(
+    of_modality: Ranking, of_language: Ranking, k: int, selection: Selection = DEFAULT_SELECTION
+) -> pd.DataFrame:
     """How many of the top k for the modality are in a language's top k.
 
     Returns
     -------
     DataFrame
-        A row a language: ``shared`` neurons of the pooled modality's top k and the language's (both by
+        A row per language: ``shared`` neurons of the pooled modality's top k and the language's (both by
         D6); ``expected`` by chance, k² / n_neurons; ``p``, the chance of so many or more
         (hypergeometric; neurons of a layer are not independent, so that small p say little); ``rho``, the
-        rank correlation of both AP over all neurons.
+        rank correlation of both AP over all neurons; ``decided_by_tie`` and ``tied`` (``count_ties``) of the
+        modality's and of the language's set, whichever a tie decided more of.
     """
     n = of_modality.ap.shape[1]
-    modality = of_modality.ap[of_modality.row(ALL)]
-    best = top_k(modality, k)
-    ranks = pd.Series(modality).rank()
+    pooled = of_modality.scores(selection).row(of_modality.row(ALL))
+    by_language = of_language.scores(selection)
+    best, ranks = pooled.top(k), pd.Series(pooled.ap).rank()
     rows = []
-    for language, ap in zip(of_language.languages, of_language.ap, strict=True):
-        shared = len(np.intersect1d(best, top_k(ap, k), assume_unique=True))
+    for number, language in enumerate(of_language.languages):
+        own = by_language.row(number)
+        shared = len(np.intersect1d(best, own.top(k), assume_unique=True))
+        decided, tied = max(pooled.count_ties(k), own.count_ties(k), key=lambda one: int(one[0]))
         rows.append(
             {
                 "language": language,
@@ -171,7 +181,9 @@ def overlap_with_language(of_modality: Ranking, of_language: Ranking, k: int) ->
                 "shared": shared,
                 "expected": k * k / n,
                 "p": hypergeom.sf(shared - 1, n, k, k),
-                "rho": ranks.corr(pd.Series(ap).rank()),
+                "rho": ranks.corr(pd.Series(own.ap).rank()),
+                "decided_by_tie": int(decided),
+                "tied": int(tied),
             }
         )
     return pd.DataFrame(rows)

@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from ..atomic import write_csv
-from ..bootstrap import draw_counts, percentile_interval
+from ..bootstrap import SentenceDraws, percentile_interval
 from ..groups import reading
 from ..pooled import ALL
 from ..rankings import Condition, Ranking, open_condition, open_ranking, require_ranked
@@ -84,11 +84,11 @@ def probe_language(
     )
     labels = opened.labels
     fold = assign_folds(sentences, folds, seed)
-    weights = _weights(sentences, seed)
-    n_layers = int(ranked.neurons["layer"].max()) + 1
+    stored = np.concatenate([one["utterance"].to_numpy() for one in opened.data])
+    weights = SentenceDraws(stored, N_RESAMPLES, seed).of(sentences)
     best = best_neurons(ranked)
     rows = []
-    for name, states in layers_of(opened, n_layers):
+    for name, states in places_of(opened):
         with threadpool_limits(1):  # sums in the same order on every machine
             right = out_of_fold(states, labels, fold, regularisation) == labels
         for language, recall, low, high, n in _recalls(right, labels, weights, opened.languages):
@@ -121,16 +121,13 @@ def assign_folds(sentences: np.ndarray, folds: int, seed: int) -> np.ndarray:
     return (order % folds)[which]
 
 
-def layers_of(opened: Condition, n_layers: int) -> Iterator[tuple[str, np.ndarray]]:
+def places_of(opened: Condition) -> Iterator[tuple[str, np.ndarray]]:
     """Name and (n_examples, hidden) float32 states of the embedding, every layer, and the adapter."""
-    with reading(opened.paths[0]):
-        n_entries = opened.data[0].sizes["layer"]
-    names = ["embedding", *map(str, range(n_layers)), "adapter"][:n_entries]
-    for entry, name in enumerate(names):
+    for name in opened.data[0]["place"].to_numpy().tolist():
         parts = []
         for path, data, mask in zip(opened.paths, opened.data, opened.valid, strict=True):
             with reading(path):
-                parts.append(data["hidden_state"][:, entry].to_numpy()[mask])
+                parts.append(data["hidden_state"].sel(place=name).to_numpy()[mask])
         yield name, np.concatenate(parts).astype(np.float32)
 
 
@@ -171,12 +168,6 @@ def best_neurons(ranking: Ranking) -> dict[tuple[str, str], float]:
     best = by_layer.max()
     best[ALL] = best.mean(axis=1)
     return {(str(layer), name): value for name in best for layer, value in best[name].items()}
-
-
-def _weights(sentences: np.ndarray, seed: int) -> np.ndarray:
-    """How often each utterance is drawn where sentences are: (N_RESAMPLES, n_examples)."""
-    known, which = np.unique(sentences, return_inverse=True)
-    return draw_counts(len(known), N_RESAMPLES, seed, "probes")[:, which]
 
 
 def _recalls(

@@ -16,9 +16,10 @@ from threadpoolctl import threadpool_limits
 
 from ..atomic import write_parquet
 from ..pooled import ALL
+from ..sites import EMBEDDING
 from .similarity_layer import MEASURES, Compared, Settings, compare_layer, pairs_of
 from .similarity_lengths import length_bins, sentence_lengths
-from .similarity_views import EMBEDDING, SimilarityError, Views, open_views
+from .similarity_views import SimilarityError, Views, open_views
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from scipy.cluster.hierarchy import linkage, optimal_leaf_ordering
 from scipy.spatial.distance import squareform
 
 from ..pooled import ALL
-from .similarity_views import ADAPTER, EMBEDDING
+from ..sites import ADAPTER, EMBEDDING
 
 DISTANCE, MERGE = "distance", "merge"
 METHOD = "average"  # UPGMA: a cluster is as far as its languages are on average

@@ -8,8 +8,8 @@ import numpy as np
 
 from ..groups import StoreError, reading
 from ..rankings import Condition, open_condition
+from ..sites import ADAPTER
 
-EMBEDDING, ADAPTER = "embedding", "adapter"
 MODALITIES = ("speech", "text")
 # What stores of both modalities must say alike: one model made them.
 _SAME = ("model", "revision", "config_digest", "compute_dtype")
@@ -42,7 +42,7 @@ class Views:
     utterances: np.ndarray
     valid: np.ndarray
     layers: list[tuple[str, int, int]]
-    _states: list[np.ndarray]  # (n_valid, layers, hidden) a view, rows in the order of utterances
+    _states: list[np.ndarray]  # (n_valid, places, hidden) a view, rows in the order of utterances
 
     def layer(self, place: int) -> np.ndarray:
         """States of one of ``layers``: (n_views, n, hidden) float32, 0 where not valid.
@@ -160,13 +160,8 @@ def _require_common(names, paths, valid: np.ndarray, fewest: int) -> None:
 
 def _layers(conditions: list[Condition]) -> list[tuple[str, int, int]]:
     """Layer l of speech beside layer l of text, and the adapter's output beside text's last layer."""
-    n_layers, n_states = [], []
-    for condition in conditions:
-        data = condition.data[0]
-        n_layers.append(int(data["layer"].to_numpy().max()) + 1)
-        n_states.append(data.sizes["layer"])
-    layers = [(EMBEDDING, 0, 0)]
-    layers += [(str(number), number + 1, number + 1) for number in range(min(n_layers))]
-    if n_states[0] > n_layers[0] + 1:
-        layers.append((ADAPTER, n_layers[0] + 1, n_layers[1]))
-    return layers
+    speech, text = (condition.data[0]["place"].to_numpy().tolist() for condition in conditions)
+    pairs = [(name, name) for name in speech if name in text]
+    if ADAPTER in speech:
+        pairs.append((ADAPTER, text[-1]))
+    return [(one, speech.index(one), text.index(other)) for one, other in pairs]

@@ -1,0 +1,89 @@
+"""How far results move when ties are broken in another way, on rankings and outputs that are made up."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_stores import NEURONS
+
+from steplens.atomic import write_parquet
+from steplens.rankings import Ranking, write_ranking
+from steplens.settings import Selection
+from steplens.tie_counts import control_ties
+from steplens.tie_rules import SEEDS, rules
+from steplens.tie_sensitivity import tie_sensitivity
+
+LANGUAGES = ["deu", "jpn"]
+K = 50
+
+
+def made_ranking(path, task, tied):
+    """Of each language 30 neurons are best and ``tied`` more are equal; separation prefers the last."""
+    generator = np.random.default_rng(3)
+    ap = generator.uniform(0.1, 0.5, (2, len(NEURONS))).round(6)
+    for row, first in enumerate((0, 300)):
+        ap[row, first : first + 30] = 1.0
+        ap[row, first + 30 : first + 30 + tied] = 0.9
+    separation = np.tile(np.arange(len(NEURONS), dtype=float), (2, 1))
+    condition = {"module": "decoder", "task": task, "step": 1}
+    made = Ranking(
+        LANGUAGES, ap, ap.astype("f4"), np.array([9, 9]), NEURONS, {}, {}, separation, condition
+    )
+    write_ranking(path, made, condition)
+    return path, made
+
+
+def outputs(path, task, texts):
+    """One output per rule: ``texts`` by (ties, seed)."""
+    rows = [
+        {"ties": one.ties, "ties_seed": one.seed, "task": task, "step": 1, "source": "deu",
+         "target": "jpn", "utterance": 4, "text": texts(one)}
+        for one in rules(Selection())
+    ]  # fmt: skip
+    write_parquet(pd.DataFrame(rows), path)
+    return path
+
+
+def test_every_rule_is_tried_once_and_the_run_s_own_is_among_them():
+    assert len(rules(Selection())) == 2 + len(SEEDS)
+    own = Selection("random", "submodule", seed=77)
+    found = rules(own)
+    assert found[0] == own
+    assert len(found) == 3 + len(SEEDS)
+    assert {one.scope for one in found} == {"submodule"}
+
+
+def test_ranges_are_over_all_rules_and_name_the_run_s_own_value(tmp_path):
+    paths = {}
+    for task in ("s2t", "t2t"):
+        paths[task], _ = made_ranking(tmp_path / f"{task}.zarr", task, tied=100)
+    spoken = {"separation": "本", "column": "本 a", "random": "a b"}
+    texts = [
+        outputs(tmp_path / "asr.parquet", "asr", lambda one: spoken[one.ties]),
+        outputs(tmp_path / "tr.parquet", "tr", lambda one: "本 a a a"),
+    ]  # fmt: skip
+    tie_sensitivity(
+        texts, {1: (paths["s2t"], paths["t2t"])}, tmp_path, K, Selection(), min_source_rate=0.1
+    )
+    table = pd.read_csv(tmp_path / "ranges.csv").set_index(["measure", "task"])
+    asr, tr = table.loc[("rate", "asr")], table.loc[("rate", "tr")]
+    assert asr[["value", "low", "high", "n_rules"]].tolist() == [1, 0, 1, 7]
+    assert tr[["value", "low", "high"]].tolist() == [0.25] * 3
+    # Lots give no rate in asr, and so no effect ratio.
+    ratio = table.loc["ratio"].iloc[0]
+    assert ratio[["value", "low", "high", "n_rules"]].tolist() == [0.25, 0.25, 0.5, 2]
+    shared = pd.read_csv(tmp_path / "diagonal_ratio.csv").set_index("ties")
+    assert shared.loc[["separation", "column"], "diagonal_ratio"].tolist() == [1, 1]
+    assert (shared[["decided_by_tie", "tied"]].to_numpy() == [20, 100]).all()
+    # By lot, speech and text take 20 of the 100 each for itself: few of them are the same ones.
+    assert shared.loc["random", "diagonal_ratio"].le(1).all()
+
+
+def test_ties_of_control_neurons_are_counted_at_both_ends(tmp_path):
+    _, made = made_ranking(tmp_path / "asr.zarr", "asr", tied=100)
+    table = control_ties(made, K, Selection()).set_index(["language", "end"])
+    for language in LANGUAGES:
+        top = table.loc[(language, "top")]
+        assert top[["k", "ap_at_k", "decided_by_tie", "tied"]].tolist() == pytest.approx(
+            [K, 0.9, 20, 100]
+        )
+        assert table.loc[(language, "bottom"), "decided_by_tie"] == 0

@@ -1,0 +1,23 @@
+"""The range of rates and ratios over every way to break ties."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from steplens.job import run_stage, selection_of
+
+params, inputs = snakemake.params, snakemake.input
+pairs = zip(map(Path, inputs.speech), map(Path, inputs.text), strict=True)
+run_stage(
+    snakemake,
+    "tie_sensitivity:tie_sensitivity",
+    texts=[Path(path) for path in inputs.texts],
+    rankings=dict(zip(params.steps, pairs, strict=True)),
+    folder=Path(snakemake.output[0]).parent,
+    k=params.k,
+    selection=selection_of(snakemake),
+    min_source_rate=params.min_source_rate,
+    rate_tokens=params.rate_tokens,
+    left_out=Path(inputs.left_out),
+)

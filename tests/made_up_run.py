@@ -132,7 +132,7 @@ def learning_curve() -> pd.DataFrame:
     measures = dict.fromkeys(("speech", "text", "speech_text"), 0.02)
     measures = {"diagonal_ratio": 1 / 3} | measures | {"corrected": 0.0}
     rows = [
-        (step, 50, fraction, size, measure, value, value - 0.05, value + 0.05, chance, n_subsets, 0, 0)
+        (step, 50, fraction, size, measure, value, value - 0.06, value + 0.06, chance, n_subsets, 0, 0)
         for step, lower in zip(STEPS, (0, 0.1), strict=True)
         for fraction, size, share in ((0.125, 8, 0.4), (0.25, 15, 0.45), (0.5, 30, 0.5), (1.0, 60, 0.55))
         for measure, chance in measures.items()

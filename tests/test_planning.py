@@ -151,7 +151,7 @@ def test_work_of_the_paper():
     assert units["rank_decoder"] == pytest.approx(4 * 3 * 5000 * 491_520 / 1e6)
     # Both modalities; a draw costs more than its AP, where separation orders equal AP once more.
     per_draw = 3 * 2 * 5000 * 491_520 / 1e6
-    assert units["compare_step"] == pytest.approx(200 * 1.8 * per_draw)
+    assert units["compare_step"] == pytest.approx(config.comparison.resamples * 1.8 * per_draw)
     # Both halves of 10 splits, and 20 shuffles.
     assert units["reliability"] == pytest.approx((2 * 10 * 2.4 + 20 * 3.3) * per_draw)
     # Of three fractions five subsets each, whole and in halves; all sentences, and both halves of 10 splits.

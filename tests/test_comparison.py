@@ -13,6 +13,7 @@ from steplens.comparison import (
     diagonal_ratio,
     overlap_matrix,
     permutation_p,
+    shared_neurons,
     spearman_matrix,
 )
 from steplens.selection import bottom_k, top_k
@@ -162,3 +163,14 @@ def test_ap_of_another_shape_or_not_finite_is_refused(compare, speech, text, mes
 def test_a_matrix_that_is_not_square_is_refused(measure, matrix):
     with pytest.raises(ValueError, match=r"matrix: expected \(n_languages, n_languages\)"):
         measure(matrix)
+
+
+def test_p_of_a_matrix_with_nan_is_nan():
+    assert math.isnan(permutation_p(np.array([[math.nan, 1], [1, 1]])))
+
+
+def test_sets_of_neurons_are_rows():
+    with pytest.raises(
+        ValueError, match=r"expected two arrays \(n_languages, k\), got shapes \(3,\)"
+    ):
+        shared_neurons(np.arange(3), np.arange(3))

@@ -246,6 +246,18 @@ def test_runs_of_letters_count_once_and_han_and_kana_one_by_one(text, script, n_
     assert count_script_tokens(text, script) == n_tokens
 
 
+def test_one_text_in_place_of_a_list_is_refused():
+    with pytest.raises(ValueError, match=r"texts: expected a list of texts, got one text"):
+        control_rate("das ist 本", "CJK", "Latin")
+
+
+def test_tokens_of_another_name_are_refused_without_a_text_too():
+    with pytest.raises(
+        ValueError, match="tokens: expected script_runs or characters, got 'letters'"
+    ):
+        control_rate([], "CJK", "Latin", "letters")
+
+
 def test_the_example_of_the_documentation():
     assert control_rate(["das ist 本"], "CJK", "Latin") == 1 / 3
 

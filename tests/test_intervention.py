@@ -1,5 +1,7 @@
 """Steering against a slow intervention with one plain hook a neuron, on random weights."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +16,7 @@ from steplens.intervention import (
     replacement,
 )
 from steplens.rankings import Ranking
+from steplens.settings import Selection
 from steplens.sites import neuron_table, slots
 from steplens.steering import other_language, trials
 
@@ -146,6 +149,30 @@ def test_control_neurons_are_the_top_and_the_bottom(ranking):
     order = np.argsort(ranking.ap[3])
     expected = sorted([*order[:20], *order[-20:]])
     assert control_columns(ranking, "cmn", 20).tolist() == expected
+
+
+def equal_but_one(ranking):
+    ap = np.full(ranking.ap.shape, 0.5)
+    ap[:, 7] = 0.9
+    return replace(ranking, ap=ap, separation=np.zeros(ap.shape))
+
+
+@pytest.mark.parametrize("ties", ["separation", "column", "random"])
+def test_ties_at_both_ends_still_give_twice_k_neurons(ranking, ties):
+    found = control_columns(equal_but_one(ranking), "cmn", 30, Selection(ties))
+    assert len(np.unique(found)) == 60
+    assert 7 in found
+
+
+def test_a_neuron_wanted_at_both_ends_of_its_submodule_is_refused(ranking):
+    """Five neurons share k = 3 and 1 of 8: of the three, the middle one would be top and bottom."""
+    odd = ranking.neurons.iloc[:8].assign(layer=[0, 0, 0, 1, 1, 1, 1, 1])
+    few = replace(ranking, neurons=odd, ap=ranking.ap[:, :8], separation=ranking.separation[:, :8])
+    assert len(control_columns(few, "cmn", 2, Selection(scope="submodule"))) == 4
+    with pytest.raises(
+        ValueError, match="expected top and bottom k to be 8 different neurons of cmn, got 7"
+    ):
+        control_columns(few, "cmn", 4, Selection(scope="submodule"))
 
 
 def test_more_than_half_of_all_neurons_is_refused(ranking):

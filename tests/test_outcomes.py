@@ -99,7 +99,10 @@ def interval(values):
         place = share * (len(values) - 1)
         below, above = values[int(np.floor(place))], values[int(np.ceil(place))]
         part = place - np.floor(place)
-        ends.append(below if below == above else below + part * (above - below))
+        if np.isinf([below, above]).any():  # the outer of the two
+            ends.append(below if share < 0.5 else above)
+        else:
+            ends.append(below + part * (above - below))
     return tuple(ends)
 
 
@@ -158,7 +161,8 @@ def test_an_effect_is_the_mean_difference_of_the_pairs_and_its_bootstrap(
         [slow_rate(resampled(one, d)) - slow_rate(resampled(other, d)) for d in resamples()]
         for one, other in parts
     ]
-    expected = interval(np.mean(drawn, axis=0))
+    # Over the pairs that have a rate in the resample, as the estimate is over those that have one.
+    expected = interval([known_mean(one) for one in zip(*drawn, strict=True)])
     assert (row.ci_low, row.ci_high) == pytest.approx(expected, abs=1e-12)
 
 
@@ -180,6 +184,40 @@ def test_a_pair_without_a_rate_is_left_out_of_the_mean():
     assert row["difference"] == pytest.approx(slow_rate(steered) - slow_rate(random), abs=1e-12)
     assert row["n_pairs"] == 1
     assert np.isfinite([row["ci_low"], row["ci_high"]]).all()
+
+
+def test_a_resample_without_a_rate_of_one_pair_averages_the_others():
+    """French has tokens in one sentence only, which a third of the resamples lack."""
+    outcomes = OUTCOMES.copy()
+    only = outcomes.loc[outcomes["source"] == "fra", "utterance"].iloc[0]
+    outcomes.loc[(outcomes["source"] == "fra") & (outcomes["utterance"] != only), "text"] = "…"
+    outcomes.loc[(outcomes["source"] == "fra") & (outcomes["utterance"] == only), "text"] = "le 本"
+    rated = measures.rate_draws(outcomes, LANGUAGES, measures.Draws(outcomes, N_RESAMPLES, SEED))
+    drawn = {row["source"]: steered - rated_of(rated, row, "random")
+             for row, steered in rated
+             if (row["task"], row["step"], row["target"], row["control"]) == ("asr", 1, "jpn", "steered")
+             and row["source"] in ("deu", "fra")}  # fmt: skip
+    assert np.isnan(drawn["fra"]).any()
+    expected = [known_mean(pair) for pair in zip(*drawn.values(), strict=True)]
+    found = measures.effects(rated, LANGUAGES)
+    row = found[(found[["task", "step", "direction", "baseline"]]
+                 == ["asr", 1, "Latin to CJK", "random"]).all(axis=1)].iloc[0]  # fmt: skip
+    assert row["n_pairs"] == 2
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx(interval(expected), abs=1e-12)
+
+
+def known_mean(values):
+    known = [value for value in values if not np.isnan(value)]
+    return sum(known) / len(known) if known else np.nan
+
+
+def rated_of(rated, row, control):
+    return next(
+        drawn
+        for one, drawn in rated
+        if [one[name] for name in measures.CONDITION]
+        == [*(row[name] for name in measures.CONDITION[:4]), control]
+    )
 
 
 def test_ratios_are_tr_over_asr_of_the_steered_condition_with_a_paired_bootstrap(rated):

@@ -108,6 +108,8 @@ def test_the_interval_is_that_of_the_percentiles_without_nan(level, low, high):
         ([*range(100), np.nan], (2.475, 96.525)),
         ([*range(99), np.inf], (2.475, 96.525)),  # an infinite draw out of a hundred is not reached
         ([np.inf] * 3, (np.inf, np.inf)),
+        ([1.0, np.inf], (1.0, np.inf)),  # between the two: the outer one
+        ([-np.inf, np.inf], (-np.inf, np.inf)),
         ([-np.inf, 0.0, np.inf], (-np.inf, np.inf)),
     ],
 )
@@ -124,6 +126,16 @@ def test_a_sentence_is_drawn_equally_often_in_every_language():
         if sentence in counts:
             np.testing.assert_array_equal(drawn, counts[sentence])
     np.testing.assert_array_equal(draws.of(np.array([3, 7, 9, 40])).sum(1), 4)
+
+
+def test_without_a_sentence_there_are_no_draws():
+    with pytest.raises(ValueError, match="expected at least one sentence id, got none"):
+        SentenceDraws(np.array([], int), 3, 1)
+
+
+def test_a_centred_interval_reaches_to_its_estimate_whatever_a_few_draws_do():
+    low, high = centred_interval(np.array([2.3] * 99 + [1e4]), 2.3)
+    assert low < high == 2.3
 
 
 def test_a_sentence_that_is_not_drawn_from_is_refused():

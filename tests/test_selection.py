@@ -173,3 +173,21 @@ def test_lots_need_no_separation():
     assert tiebreak(Selection("column"), np.zeros((1, 3)), ["deu"]) is None
     with pytest.raises(ValueError, match="k: expected 1 to 3"):
         shares(np.zeros(3, dtype=int), 4)
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int8, np.uint64])
+def test_whole_numbers_are_ordered_as_numbers(dtype):
+    """The sign of unsigned integers cannot be turned round."""
+    ap = np.array([0, 3, 5, 1]).astype(dtype)
+    expected = np.lexsort((np.arange(4), -ap.astype(float)))[:2].tolist()
+    assert top_k(ap, 2).tolist() == expected
+    tied = top_k(np.ones(4), 2, np.array([0, 3, 5, 1]).astype(dtype)).tolist()
+    assert tied == expected
+
+
+def test_arguments_of_another_kind_are_refused_by_name():
+    with pytest.raises(ValueError, match=r"k: expected a whole number, got 2.0"):
+        top_k(np.ones(4), 2.0)
+    for choose in (top_k, count_ties):
+        with pytest.raises(ValueError, match=r"cells: expected \(4,\), one per neuron, got \(3,\)"):
+            choose(np.ones(4), 2, cells=np.zeros(3, dtype=int))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from slow_statistics import slow_separation
 
+from steplens.resampling import resampled_average_precision
 from steplens.separation import relabelled_separation, resampled_separation, separation
 
 
@@ -63,3 +64,25 @@ def test_nan_is_refused_by_its_place():
     values[2, 1] = np.nan
     with pytest.raises(ValueError, match="got nan at example 2, neuron 1"):
         separation(values, np.array([0, 1, 0, 1]))
+
+
+def test_two_examples_leave_nothing_to_vary_within():
+    assert separation(np.array([[1.0, 2.0], [0.0, 2.0]], "f4"), np.array([0, 1])).tolist() == [
+        [np.inf, 0.0],
+        [-np.inf, 0.0],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (np.ones((1, 1), int), r"expected \(n_resamples, 4\), got shape \(1, 1\)"),
+        (np.ones(4, int), r"expected \(n_resamples, 4\), got shape \(4,\)"),
+        (-np.ones((1, 4), int), "expected counts, 0 or more, got -1"),
+        (np.full((1, 4), np.nan), "expected integers, got float64"),
+    ],
+)
+@pytest.mark.parametrize("statistic", [resampled_separation, resampled_average_precision])
+def test_weights_that_are_no_counts_are_refused(statistic, weights, message):
+    with pytest.raises(ValueError, match=message):
+        statistic(np.ones((4, 2), "f4"), np.array([0, 0, 1, 1]), weights, 2)

@@ -28,6 +28,8 @@ class SentenceDraws:
 
     def __init__(self, sentences: np.ndarray, n_resamples: int, seed: int):
         self.sentences = np.unique(sentences)
+        if not len(self.sentences):
+            raise ValueError("sentences: expected at least one sentence id, got none")
         self._counts = draw_counts(len(self.sentences), n_resamples, seed, "sentences")
 
     def of(self, utterances: np.ndarray) -> np.ndarray:
@@ -90,11 +92,11 @@ def percentile_interval(draws: np.ndarray, level: float = 0.95) -> tuple[float, 
 
 
 def _percentile(draws: np.ndarray, percent: float) -> float:
-    """As ``np.percentile``, which gives NaN between infinities."""
+    """As ``np.percentile``, which gives NaN beside an infinity: there the outer of the two draws."""
     below, above = (np.percentile(draws, percent, method=side) for side in ("lower", "higher"))
-    if below == above or np.isinf(above):
-        return float(above)
-    return float(below if np.isinf(below) else np.percentile(draws, percent))
+    if below == above or np.isinf(below) or np.isinf(above):
+        return float(below if percent < 50 else above)
+    return float(np.percentile(draws, percent))
 
 
 def centred_interval(
@@ -118,12 +120,18 @@ def centred_interval(
     estimate, level : float
     within : (float, float)
         Where the statistic can lie: ends beyond are cut.
+
+    Notes
+    -----
+    A few draws far out on one side move the mean beyond the percentiles of the rest; the interval then
+    reaches to the estimate.
     """
     draws = np.asarray(draws, dtype=np.float64)
     draws = draws[np.isfinite(draws)]
     if not len(draws):
         return np.nan, np.nan
     low, high = percentile_interval(draws - draws.mean() + estimate, level)
+    low, high = min(low, estimate), max(high, estimate)
     return float(np.clip(low, *within)), float(np.clip(high, *within))
 
 

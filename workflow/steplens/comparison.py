@@ -56,6 +56,12 @@ def shared_neurons(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     (n_languages, n_languages) int64 array
         ``[i, j]``: of row i of ``one`` and row j of ``other``.
     """
+    one, other = np.asarray(one), np.asarray(other)
+    if one.ndim != 2 or other.ndim != 2:
+        raise ValueError(
+            "one, other: expected two arrays (n_languages, k), got shapes "
+            f"{one.shape} and {other.shape}"
+        )
     # Of the columns that occur at all: far fewer than there are neurons.
     known, place = np.unique(np.concatenate([one, other]), return_inverse=True)
     member = np.zeros((len(one) + len(other), len(known)), dtype=np.float32)  # exact to 2^24
@@ -79,9 +85,11 @@ def permutation_p(matrix: np.ndarray, seed: int = 0) -> float:
 
     Exact over all n! matchings up to 8 languages: the share whose trace is at least the observed
     one, the observed matching included, so that p >= 1 / n!. Past 8 languages 100,000 seeded random
-    matchings, with (1 + hits) / (1 + draws).
+    matchings, with (1 + hits) / (1 + draws). NaN if the matrix has NaN.
     """
     matrix = _square(matrix)
+    if np.isnan(matrix).any():
+        return math.nan
     n = len(matrix)
     observed = np.trace(matrix)
     # Sums of floats taken in another order may differ in the last bits: equal counts as reached.

@@ -48,11 +48,15 @@ def count_script_tokens(text: str, script: str, tokens: Tokens = "script_runs") 
     Thai, Lao, Khmer and Burmese are written without spaces between words. A run there is what
     stands between spaces, a phrase or a sentence, and weighs as much as one word of another script.
     """
-    if tokens not in get_args(Tokens):
-        raise ValueError(f"tokens: expected {' or '.join(get_args(Tokens))}, got {tokens!r}")
+    _require_tokens(tokens)
     if tokens == "characters":  # the letters of a decomposed Hangul syllable are one
         text = unicodedata.normalize("NFC", text)
     return sum(1 for _ in _token_pattern(script, tokens).finditer(text))
+
+
+def _require_tokens(tokens: str) -> None:
+    if tokens not in get_args(Tokens):
+        raise ValueError(f"tokens: expected {' or '.join(get_args(Tokens))}, got {tokens!r}")
 
 
 def control_rate(
@@ -82,7 +86,7 @@ def control_rate(
     ------
     ValueError
         The same script twice, two that share letters (``"CJK"`` and ``"Han"``), or an unknown one;
-        unknown tokens.
+        unknown tokens; one text in place of a list.
 
     Examples
     --------
@@ -102,6 +106,9 @@ def script_counts(
     tokens: Tokens = "script_runs",
 ) -> np.ndarray:
     """Tokens in (target, other) script of each text: (n_texts, 2) int64."""
+    if isinstance(texts, str):  # it would be taken letter by letter
+        raise ValueError("texts: expected a list of texts, got one text; write [text]")
+    _require_tokens(tokens)
     if target_script == other_script:
         raise ValueError(f"scripts: expected two different scripts, got {target_script!r} twice")
     if share_letters(target_script, other_script):

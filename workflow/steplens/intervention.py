@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -62,14 +62,32 @@ class Replacement:
 def control_columns(
     ranking: "Ranking", language: str, k: int, selection: Selection = DEFAULT_SELECTION
 ) -> np.ndarray:
-    """Columns of a language's control neurons: its top k and its bottom k by AP (D6), sorted."""
+    """Columns of a language's control neurons: its top k and its bottom k by AP (D6), sorted.
+
+    They are 2 k. Neurons that ties would put at both ends belong to the top; the bottom takes the next.
+
+    Raises
+    ------
+    ValueError
+        Fewer than 2 k neurons: in all, or by ``scope: submodule`` within a pair of layer and submodule.
+    """
     if 2 * k > ranking.ap.shape[1]:
         raise ValueError(
             f"steering k: expected at most {ranking.ap.shape[1] // 2} (half the neurons, since top "
             f"and bottom k are replaced), got {k}"
         )
     scores = ranking.scores(selection).row(ranking.row(language))
-    return np.union1d(scores.top(k), scores.bottom(k))
+    top = scores.top(k)
+    rest = scores.ap.astype(np.float64)
+    rest[top] = np.inf
+    columns = np.union1d(top, replace(scores, ap=rest).bottom(k))
+    if len(columns) < 2 * k:
+        raise ValueError(
+            f"steering k: expected top and bottom k to be {2 * k} different neurons of {language}, got "
+            f"{len(columns)}: with scope submodule, a pair of layer and submodule has an odd number of "
+            "neurons and would give its middle one to both; ask for fewer"
+        )
+    return columns
 
 
 def matched_random_columns(ranking: "Ranking", columns: np.ndarray, seed: int) -> np.ndarray:

@@ -181,9 +181,9 @@ def effects(rated: list[tuple[dict, np.ndarray]], languages: dict[str, Language]
     DataFrame
         task, step, direction, baseline (unsteered, random, other_language), difference (steered
         minus baseline, in rate), its interval, and the number of pairs. A pair without a rate in
-        either condition is left out of the mean. ``n_seeds``, ``seed_low`` and ``seed_high``: the range
-        of the difference against each seed of the baseline by itself; pooled seeds weigh by their
-        tokens, so that ``difference`` may lie outside.
+        either condition is left out of the mean, and out of that of a resample without one.
+        ``n_seeds``, ``seed_low`` and ``seed_high``: the range of the difference against each seed of the
+        baseline by itself; pooled seeds weigh by their tokens, so that ``difference`` may lie outside.
     """
     by_key = {tuple(row[name] for name in CONDITION): (row, drawn) for row, drawn in rated}
     groups: dict[tuple, list[tuple[float, np.ndarray, dict[int, float]]]] = {}
@@ -203,7 +203,7 @@ def effects(rated: list[tuple[dict, np.ndarray]], languages: dict[str, Language]
         known = np.isfinite(values)
         drawn = np.array([one for (_, one, _), keep in zip(pairs, known, strict=True) if keep])
         by_seed = pd.DataFrame([seeds for _, _, seeds in pairs]).mean().to_dict()
-        low, high = percentile_interval(drawn.mean(0)) if known.any() else (np.nan, np.nan)
+        low, high = percentile_interval(_known_means(drawn)) if known.any() else (np.nan, np.nan)
         rows.append(
             {
                 "task": task, "step": step, "direction": direction, "baseline": baseline,
@@ -261,12 +261,18 @@ def mean_ratios(rated: list[tuple[dict, np.ndarray]], min_source_rate: float) ->
         keys = [(step, row.source, row.target) for row in part.itertuples()]
         with np.errstate(divide="ignore", invalid="ignore"):
             drawn = np.array([drawn_of["tr", *key] / drawn_of["asr", *key] for key in keys])
-            known = ~np.isnan(drawn)
-            low, high = percentile_interval(np.where(known, drawn, 0).sum(0) / known.sum(0))
+            low, high = percentile_interval(_known_means(drawn))
         row = {"step": step, "pairs": name} | part[["asr", "tr", "ratio"]].mean().to_dict()
         rows.append(row | {"ci_low": low, "ci_high": high, "n_pairs": len(part)})
     columns = ["step", "pairs", "asr", "tr", "ratio", "ci_low", "ci_high", "n_pairs"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _known_means(drawn: np.ndarray) -> np.ndarray:
+    """(n_pairs, n_resamples) -> (n_resamples,) means over the pairs with a value; NaN without any."""
+    known = ~np.isnan(drawn)
+    with np.errstate(invalid="ignore"):
+        return np.where(known, drawn, 0).sum(0) / known.sum(0)
 
 
 def probabilities(

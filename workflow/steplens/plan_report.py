@@ -35,6 +35,7 @@ from .planning import (
     work_units,
 )  # fmt: skip
 from .rates import Rate, choose_rate, load_rates
+from .start_checks import require_neurons
 
 FOLDERS = {
     "corpus": ("corpus",),
@@ -99,6 +100,7 @@ def make_plan(
         By default those of ``resources/rates.tsv``.
     """
     model = find_model(config.model.path, config.model.revision)
+    require_neurons(config, model, whole)
     sentences, notes = find_sentences(config, engine_of, fleurs)
     if model.assumed:
         counts = ", ".join(

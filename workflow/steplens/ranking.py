@@ -124,6 +124,8 @@ def checked(
         raise ValueError("activations: expected at least one example, got none")
     if n_classes is None:
         n_classes = int(labels.max()) + 1
+    if n_classes < 1:
+        raise ValueError(f"n_classes: expected 1 or more, got {n_classes}")
     if labels.min() < 0 or labels.max() >= n_classes or n_classes > _LABEL_MASK:
         raise ValueError(
             f"labels: expected 0 to {n_classes - 1}, got {labels.min()} to {labels.max()}"
@@ -133,6 +135,20 @@ def checked(
         empty = np.flatnonzero(counts == 0).tolist()
         raise ValueError(f"labels: class {empty} is empty; every class needs an example")
     return activations, labels, n_classes
+
+
+def checked_weights(weights: np.ndarray, n_examples: int) -> np.ndarray:
+    """How often each example counts, per resample: (n_resamples, n_examples) integers, 0 or more."""
+    weights = np.asarray(weights)
+    if weights.ndim != 2 or weights.shape[1] != n_examples:
+        raise ValueError(
+            f"weights: expected (n_resamples, {n_examples}), got shape {weights.shape}"
+        )
+    if not np.issubdtype(weights.dtype, np.integer):
+        raise ValueError(f"weights: expected integers, got {weights.dtype}")
+    if weights.size and weights.min() < 0:
+        raise ValueError(f"weights: expected counts, 0 or more, got {weights.min()}")
+    return weights
 
 
 def infinity(activations: np.ndarray) -> np.unsignedinteger:

@@ -7,7 +7,7 @@ shuffled labels (``relabelling.py``).
 import numpy as np
 from numba import njit, prange
 
-from .ranking import checked, infinity
+from .ranking import checked, checked_weights, infinity
 from .sorting import (
     NEURONS_AT_A_TIME,
     bit_patterns,
@@ -40,12 +40,7 @@ def resampled_average_precision(
     (n_resamples, n_classes, n_neurons) float64 array; NaN where a class has no weight.
     """
     activations, labels, n_classes = checked(activations, labels, n_classes)
-    if weights.ndim != 2 or weights.shape[1] != len(labels):
-        raise ValueError(
-            f"weights: expected (n_resamples, {len(labels)}), got shape {weights.shape}"
-        )
-    if weights.size and weights.min() < 0:
-        raise ValueError(f"weights: expected counts, 0 or more, got {weights.min()}")
+    weights = checked_weights(weights, len(labels))
     # In as few bytes as they fit into: all of them are read again for every neuron.
     small = np.min_scalar_type(weights.max(initial=0))
     bits = bit_patterns(activations)

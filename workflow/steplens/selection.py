@@ -101,6 +101,7 @@ def top_k(
     ValueError
         k is below 1 or above n_neurons.
     """
+    ap, tiebreak = _ordered(ap), None if tiebreak is None else _ordered(tiebreak)
     return bottom_k(-ap, k, None if tiebreak is None else -tiebreak, cells)
 
 
@@ -114,15 +115,17 @@ def bottom_k(
 
     Parameters, result and errors are those of ``top_k``.
     """
+    ap = _ordered(ap)
     n_neurons = ap.shape[-1]
     _check_k(n_neurons, k)
     rows = ap.reshape(-1, n_neurons)
     orders = [None] * len(rows)
     if tiebreak is not None:
-        orders = np.broadcast_to(tiebreak, ap.shape).reshape(-1, n_neurons)
+        orders = np.broadcast_to(_ordered(tiebreak), ap.shape).reshape(-1, n_neurons)
     if cells is None:
         chosen = [_lowest(row, k, order) for row, order in zip(rows, orders, strict=True)]
     else:
+        _check_cells(cells, n_neurons)
         quota = shares(cells, k)
         chosen = [
             _lowest_of_cells(row, order, cells, quota)
@@ -174,12 +177,14 @@ def count_ties(
         ``decided`` of the k places went to some of the ``tied`` neurons whose AP is that of the last
         place. Both 0 where all of these have a place: then there was nothing to decide.
     """
+    ap = _ordered(ap)
     n_neurons = ap.shape[-1]
     _check_k(n_neurons, k)
     rows = (ap if lowest else -ap).reshape(-1, n_neurons)
     if cells is None:
         groups = [(slice(None), k)]
     else:
+        _check_cells(cells, n_neurons)
         quota = shares(cells, k)
         in_order = np.argsort(cells, kind="stable")
         members = np.split(in_order, np.cumsum(np.bincount(cells))[:-1])
@@ -239,6 +244,19 @@ def _lowest_of_cells(
     return by_value[taken[by_value]]
 
 
+def _ordered(values: np.ndarray) -> np.ndarray:
+    """As floats, whose order the sign turns round; that of unsigned integers it does not."""
+    values = np.asarray(values)
+    return values if values.dtype.kind == "f" else values.astype(np.float64)
+
+
+def _check_cells(cells: np.ndarray, n_neurons: int) -> None:
+    if np.shape(cells) != (n_neurons,):
+        raise ValueError(f"cells: expected ({n_neurons},), one per neuron, got {np.shape(cells)}")
+
+
 def _check_k(n_neurons: int, k: int) -> None:
+    if isinstance(k, bool) or not isinstance(k, int | np.integer):
+        raise ValueError(f"k: expected a whole number, got {k!r}")
     if not 1 <= k <= n_neurons:
         raise ValueError(f"k: expected 1 to {n_neurons} (the number of neurons), got {k}")

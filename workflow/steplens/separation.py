@@ -7,7 +7,7 @@ utterances of a language above all others, one may do so by a hair and the other
 import numpy as np
 from numba import njit, prange
 
-from .ranking import checked
+from .ranking import checked, checked_weights
 from .sorting import NEURONS_AT_A_TIME, require_finite
 
 DECIMALS = 9  # what sums in another order may change lies far below
@@ -75,6 +75,7 @@ def resampled_separation(
     (n_resamples, n_classes, n_neurons) float64 array, to 9 decimals; 0 where a class has no weight.
     """
     activations, labels, n_classes = checked(activations, labels, n_classes)
+    weights = checked_weights(weights, len(labels))
     by_example = np.ascontiguousarray(weights.T, dtype=np.float64)
     sizes = np.zeros((n_classes, len(weights)))
     np.add.at(sizes, labels, by_example)
@@ -133,7 +134,8 @@ def _standardised(moments: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         difference = first / n - rest_first / rest_n
         within = squares - first**2 / n - rest_first**2 / rest_n
         within = np.where(within <= _NOTHING * squares, 0.0, within)
-        found = difference / np.sqrt(within / (n + rest_n - 2))
+        # Two examples leave no degree of freedom, and nothing within either group to vary.
+        found = difference / np.sqrt(within / np.maximum(n + rest_n - 2, 1))
     # No difference, or nothing to differ from.
     nothing = np.isnan(found) | (np.abs(difference) <= _NOTHING * np.sqrt(squares))
     return np.where(nothing, 0.0, found)

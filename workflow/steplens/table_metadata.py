@@ -249,6 +249,27 @@ def settings_problems(
         yield from _differences(code, content["steplens:code"])
 
 
+def source_problems(path: str | Path, results: Path) -> Iterator[str]:
+    """What a result was made of and is another file now; what is not there any more is no problem.
+
+    Parameters
+    ----------
+    path : path
+        A table, or the ``zarr.json`` of a store.
+    results : path
+        ``results/<run>``.
+
+    Raises
+    ------
+    TableError
+        As ``read_metadata``.
+    """
+    for name, told in read_metadata(path).get("dc:source", {}).items():
+        source = Path(results) / name
+        if source.is_file() and (now := file_sha256(source)) != told:
+            yield f"made from another {name}: expected sha256 {now}, got {told}"
+
+
 def _differences(expected: Mapping[str, Any], told: Mapping[str, Any]) -> Iterator[str]:
     """Named down to the innermost key."""
     for name in dict.fromkeys((*expected, *told)):

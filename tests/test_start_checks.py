@@ -1,17 +1,20 @@
 """What is looked at when a run starts: bytes against free space, and who is asked for a GPU."""
 
 import json
+import re
 import shutil
 from collections import namedtuple
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import ROOT
 from fleurs_files import LANGUAGES, line, write_split
 from made_stores import NEURONS, write_store
 from test_workflow import snakemake
 
-from steplens import disk_space, start_checks
+from steplens import disk_space, start_checks, table_metadata
+from steplens.atomic import TableError, write_csv, write_json, write_text
 from steplens.config import parse_config
 from steplens.disk_space import MARGIN_BYTES, DiskSpaceError, in_words, require_space
 from steplens.groups import StoreError
@@ -21,12 +24,15 @@ from steplens.start_checks import (
     notes,
     require_gpus,
     require_neurons,
+    require_same_settings,
     require_stores,
+    require_tables,
     run_bytes,
 )
+from steplens.table_metadata import Origin, file_sha256, metadata_of, metadata_path, settings_of
 
 Usage = namedtuple("Usage", "total used free")
-Job = namedtuple("Job", "rule wildcards output input", defaults=[()])
+Job = namedtuple("Job", "rule wildcards output input params", defaults=[(), {}])
 Rule = namedtuple("Rule", "name")
 PAPER = {
     "model": {"path": "facebook/seamless-m4t-v2-large", "revision": "0" * 40},
@@ -182,6 +188,69 @@ def test_snakemake_refuses_a_run_over_stores_of_another_format(tmp_path):
     assert "rm -r results/demo/encoder/text/deu.zarr" in text
     assert not (results / "logs").exists()
     assert not (tmp_path / table).exists()
+
+
+def test_tables_without_metadata_are_refused_before_the_first_job(tmp_path):
+    """Those that are read, of a version that wrote none; not those that are made anew."""
+    tables = [tmp_path / f"{one}.csv" for one in "abcd"]
+    for table in tables:
+        write_csv(pd.DataFrame({"x": [1]}), table)
+    for table in tables[1:]:
+        metadata_path(table).unlink()
+    again = Job(Rule("locate"), None, [str(tables[3])])
+    require_tables([again, Job(Rule("figure"), None, [], [str(tables[0]), str(tables[3])])])
+    figure = Job(Rule("figure"), None, [], [str(one) for one in tables])
+    with pytest.raises(TableError) as refused:
+        require_tables([again, figure])
+    told, command = str(refused.value).splitlines()
+    assert told.startswith(f"{tables[1]}: expected b.csv-metadata.json beside it")
+    assert "an earlier version wrote the table" in told
+    assert "Of 2 this is the first" in told
+    assert command == f"rm {tables[1]} {tables[2]}"
+
+
+def made_under(path, params, monkeypatch):
+    """A table, or the commit mark of a store, with the settings among these parameters."""
+    monkeypatch.setattr(table_metadata, "_origin", Origin(path.parent, "any", settings_of(params)))
+    if path.suffix == ".csv":
+        write_csv(pd.DataFrame({"x": [1]}), path)
+    else:
+        write_text(path, "{}")
+        write_json(metadata_path(path), metadata_of(path, file_sha256(path)))
+    return str(path)
+
+
+@pytest.mark.parametrize("name", ["location.csv", "deu.parquet", "deu.zarr/zarr.json"])
+def test_what_other_settings_made_is_refused(tmp_path, monkeypatch, name):
+    """By table, setting, expected, got and what to do; code and what says nothing of settings is not."""
+    path = made_under(tmp_path / name, {"k": 50, "code": "a"}, monkeypatch)
+    silent = str(tmp_path / "silent.csv")
+
+    def job(**params):
+        return Job(Rule("locate"), None, [path, silent, "figure.svg"], [], params)
+
+    require_same_settings([job(k=50, code="b"), job(k=50)])
+    with pytest.raises(TableError, match=f"^{re.escape(path)}: made under other settings: k: expected 10, "
+                                         "got 50.*--rerun-triggers mtime"):  # fmt: skip
+        require_same_settings([job(k=10)])
+
+
+@pytest.mark.parametrize("more", [[], ["--rerun-triggers", "mtime"]], ids=["as it is", "mtime"])
+def test_snakemake_puts_no_table_under_other_settings(tmp_path, monkeypatch, more):
+    """It makes it again; told to heed file times alone, or without what it knows of past jobs, it says so."""
+    for name in ("config", "resources"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    table = tmp_path / "results" / "demo" / "comparison" / "location.csv"
+    made_under(table, {"k": 50}, monkeypatch)
+    figure = "results/demo/figures/figure2.svg"
+    result = snakemake(tmp_path, figure, "--config", "comparison={k: 60}", *more)
+    text = result.stdout + result.stderr
+    assert result.returncode != 0
+    assert "Traceback" not in text
+    (told,) = [one for one in text.splitlines() if "made under other settings" in one]
+    assert "results/demo/comparison/location.csv" in told
+    assert "k: expected 60, got 50" in told
+    assert not (tmp_path / figure).exists()
 
 
 def test_snakemake_says_it_in_one_line_and_runs_nothing(tmp_path):

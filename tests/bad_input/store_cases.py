@@ -9,6 +9,7 @@ from test_rankings import CONFIG, NEURONS, write_store
 
 from bad_input.case import Case, World
 from steplens.activations import ActivationError, require_finite
+from steplens.atomic import TableError, read_csv, write_csv
 from steplens.comparison import overlap_matrix
 from steplens.groups import StoreError
 from steplens.intervention import control_columns
@@ -17,6 +18,7 @@ from steplens.rankings import Ranking, open_condition
 from steplens.sites import neuron_table, place_names, slots
 from steplens.store import open_store
 from steplens.store_writer import StoreWriter
+from steplens.table_metadata import metadata_path
 
 
 def activation(n: int, width: int = len(NEURONS)):
@@ -83,8 +85,33 @@ def left_out(world: World):
     found = stores()(world)
     rows = [{"language": "jpn", "utterance": n, "left_out": n > 0} for n in range(5)]
     table = world.folder / "speech_quality.csv"
-    pd.DataFrame(rows).to_csv(table, index=False)
+    write_csv(pd.DataFrame(rows), table)
     return found, table
+
+
+def table(change):
+    """Prepares a table and changes it, or what lies beside it."""
+
+    def prepare(world: World):
+        path = world.folder / "effects.csv"
+        write_csv(pd.DataFrame({"language": ["deu", "jpn"], "difference": [-0.5, 0.25]}), path)
+        change(path)
+        return path
+
+    return prepare
+
+
+def by_hand(path):
+    path.write_text(path.read_text().replace("-0.5", "-0.9"))
+
+
+def alone(path):
+    metadata_path(path).unlink()
+
+
+def settings_by_hand(path):
+    beside = metadata_path(path)
+    beside.write_text(beside.read_text().replace("effects.csv", "quality.csv"))
 
 
 def planted(value: float):
@@ -142,6 +169,13 @@ ONE_VALID = {"deu": np.ones(5, bool), "jpn": np.arange(5) == 2}
 DROP = "drop the step or the language"
 
 CASES = [
+    Case("table: changed by hand, or damaged", table(by_hand), read_csv, TableError, "effects.csv",
+         "{folder}/effects.csv", "expected content with sha256", "got", "delete the file and run"),
+    Case("table: without its metadata", table(alone), read_csv, TableError, "effects.csv",
+         "{folder}/effects.csv", "expected effects.csv-metadata.json beside it", "got none",
+         "delete the file and run"),
+    Case("table: metadata changed by hand, or damaged", table(settings_by_hand), read_csv, TableError,
+         "effects.csv-metadata.json", "{folder}", "expected content with digest", "got", "delete {folder}"),
     Case("store: none there", lambda world: world.folder / "deu.zarr", open_store, StoreError, "store",
          "{folder}/deu.zarr", "expected a store", "got nothing there", "run the workflow again"),
     Case("store: an interrupted dump", one(no_mark), open_store, StoreError, "store", "{folder}/deu.zarr",

@@ -9,13 +9,13 @@ input was made anew with the same content, and then nothing has to be computed.
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .atomic import write_json
 from .groups import FORMAT_VERSION
 
 NAME = "dump.json"
@@ -46,12 +46,7 @@ def write_journal(
         "row_digests": [digest.tobytes().hex() for digest in row_digests],
         "n_positions": None if n_positions is None else n_positions.tolist(),
     }
-    partial = folder / f".{NAME}.partial"
-    with partial.open("w", encoding="utf-8") as file:
-        json.dump(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, folder / NAME)
+    write_json(folder / NAME, content, indent=None)
 
 
 def read_journal(folder: Path, key: str) -> tuple[np.ndarray, np.ndarray | None]:

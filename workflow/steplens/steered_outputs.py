@@ -20,7 +20,7 @@ from typing import Any
 
 import pandas as pd
 
-from .atomic import atomic_path, read_parquet, write_parquet
+from .atomic import read_parquet, write_json, write_parquet
 
 log = logging.getLogger(__name__)
 
@@ -92,5 +92,4 @@ class SteeredOutputs:
             for path in old:
                 path.unlink()
             self._parts = self._parts[-1:]
-        with atomic_path(self._root / "generated.json") as partial:
-            partial.write_text(json.dumps({"outputs": len(self._known) - self._n_found}))
+        write_json(self._root / "generated.json", {"outputs": len(self._known) - self._n_found})

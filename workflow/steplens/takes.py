@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .atomic import atomic_path
+from .atomic import write_json
 
 # Of a line: counts up when its fields change, and takes of another format are made again.
 _FORMAT = 1
@@ -96,5 +96,4 @@ def ask_for(path: Path, engine: str, attempts: Mapping[int, int]) -> None:
         "engine": engine,
         "attempts": {str(utterance): attempt for utterance, attempt in sorted(asked.items())},
     }
-    with atomic_path(path) as partial:
-        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_json(path, content)

@@ -5,8 +5,8 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import write_table
 
-from steplens.atomic import write_parquet
 from steplens.left_out import read_left_out
 from steplens.records import read_record
 from steplens.speech_quality import COLUMNS, judge_speech, resynthesise
@@ -46,7 +46,8 @@ def write_run(folder, spoken, language="deu", engine="xtts", attempts=0, availab
     }  # fmt: skip
     paths = {name: {language: folder / language / f"{name}.parquet"} for name in frames}
     for name, frame in frames.items():
-        write_parquet(frame, paths[name][language])
+        told = {"task": "asr"} if name == "recognised" else {}
+        write_table(frame, paths[name][language], language=language, **told)
     return paths
 
 

@@ -27,6 +27,8 @@ from .records import read_record, write_record
 log = logging.getLogger(__name__)
 
 GENERATED = "generated.json"
+# What tells the rows of a table of steer apart.
+TRIAL = ["target", "control", "seed", "utterance"]
 COLUMNS = ["fixed", "utterance", "n_tokens", "ended", "longest_repeat", "text"]
 
 

@@ -46,17 +46,21 @@ onstart:
     # every job reads this file.
     from snakemake.logging import logger
     from steplens.disk_space import DiskSpaceError
+    from steplens.errors import TableError
     from steplens.groups import StoreError
     from steplens.run_lock import lock_run
     from steplens.start_checks import check_start
 
     try:
         jobs = list(workflow.dag.needrun_jobs())
-        for note in check_start(CONFIG, ENGINE_OF, jobs, RESULTS, workflow.local_exec):
+        finished = set(workflow.dag.bfs(workflow.dag.dependencies, *jobs)) - set(jobs)
+        for note in check_start(
+            CONFIG, ENGINE_OF, jobs, RESULTS, workflow.local_exec, finished
+        ):
             logger.warning(note)
         if {job.rule.name for job in jobs} - {"plan", "verify"}:
             lock_run(RESULTS)
-    except (ConfigError, DiskSpaceError, StoreError) as error:
+    except (ConfigError, DiskSpaceError, StoreError, TableError) as error:
         raise WorkflowError(str(error))
 
 

@@ -15,6 +15,7 @@ from made_stores import NEURONS, write_store
 from test_causal_fixed import slowly_fixed
 from test_generation import one_thread, slow_intervention, transformers_generate  # noqa: F401
 
+from steplens.atomic import write_csv
 from steplens.config import parse_config
 from steplens.decoding import Decoder
 from steplens.errors import ConfigError
@@ -115,7 +116,7 @@ def test_medians_are_those_of_all_languages_together(tmp_path):
         stores[language] = write_store(path, activation, module="text_encoder")
         parts.append(activation[1:] if language == "spa" else activation)
     left_out = pd.DataFrame({"language": ["spa"], "utterance": [0], "left_out": [True]})
-    left_out.to_csv(tmp_path / "left_out.csv", index=False)
+    write_csv(left_out, tmp_path / "left_out.csv")
     output = tmp_path / "medians.zarr" / "zarr.json"
     encoder_medians(stores, "text_encoder", output, 1, tmp_path / "left_out.csv")
     found = open_ranking(output, module="text_encoder")

@@ -7,6 +7,7 @@ from conftest import write_table
 from fleurs_files import line, write_split
 from sacrebleu.metrics import BLEU, CHRF
 
+from steplens.atomic import write_csv
 from steplens.bootstrap import SentenceDraws
 from steplens.figures import causal as figures
 from steplens.language_id import language_probabilities
@@ -127,7 +128,7 @@ def run(tmp_path_factory):
                 texts[module, language, task] = path
                 _write_texts(path, module, task, language, aim, generator)
     skipped = {"language": ["fra"], "utterance": [1], "left_out": [True]}
-    pd.DataFrame(skipped).to_csv(folder / "left_out.csv", index=False)
+    write_csv(pd.DataFrame(skipped), folder / "left_out.csv")
     outputs = {name: folder / f"{name}.csv" for name in ("effects", "by_language")}
     summarize_causal(
         texts, unchanged, corpora, folder, ["test"], "eng", DRAWS, SEED, 6, outputs,

@@ -13,6 +13,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from steplens import report
+from steplens.atomic import read_csv, write_csv
 from steplens.figures import (
     learning_curve,
     location,
@@ -69,7 +70,7 @@ def finished_run(figures, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("results") / "small"
     for name, frame in frames().items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        frame.to_csv(folder / name, index=False)
+        write_csv(frame, folder / name)
     for name, figure in figures.items():
         style.save(figure, folder / "figures" / name)
     return folder
@@ -413,13 +414,13 @@ def test_report_of_a_run_without_steered_pairs(finished_run, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(finished_run, folder)
     for name in ("steering/effects.csv", "steering/quality.csv", "tables/table2.csv"):
-        pd.DataFrame().to_csv(folder / name, index=False)
+        write_csv(pd.DataFrame(), folder / name)
     for name in (
         "steering/control_rates.csv",
         "steering/mean_effect_ratios.csv",
         "tables/table1.csv",
     ):
-        pd.read_csv(folder / name).head(0).to_csv(folder / name, index=False)
+        write_csv(read_csv(folder / name).head(0), folder / name)
     assert "No steered pair is of two scripts" in _report(folder, tmp_path / "r.html")
 
 

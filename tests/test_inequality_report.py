@@ -9,6 +9,7 @@ import pytest
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
+from steplens.atomic import write_csv
 from steplens.figures import inequality as drawing
 from steplens.languages import load_languages
 from steplens.report_format import Formatter
@@ -125,7 +126,7 @@ def test_figures_fit_a_page_and_hold_all_that_they_are_given(tables):
 def test_figures_are_written(tmp_path):
     tables = made_up(*CASES["few"])
     for name in ("gini", "lorenz", "paired"):
-        tables[name].to_csv(tmp_path / f"{name}.csv", index=False)
+        write_csv(tables[name], tmp_path / f"{name}.csv")
     drawing.figure14(tmp_path / "gini.csv", tmp_path / "figure14")
     drawing.figure15(tmp_path / "lorenz.csv", tmp_path / "paired.csv", tmp_path / "figure15")
     for number, kind in itertools.product((14, 15), ("svg", "png")):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats import false_discovery_control, permutation_test
 
-from steplens.atomic import TableError, write_parquet
+from steplens.atomic import TableError, write_csv, write_parquet
 from steplens.bootstrap import SentenceDraws
 from steplens.studies.gini import POINTS
 from steplens.studies.inequality_paired import N_FLIPS, families, holm, sign_flip_p
@@ -68,7 +68,7 @@ def run(tmp_path_factory):
             kept[(*key_of(told), language)] = ids, ids[mask], gini[mask], lorenz[mask]
     left_out = folder / "speech_quality.csv"
     rows = [("deu", 12, True), ("deu", 9, False), ("nan", 9, True)]
-    pd.DataFrame(rows, columns=["language", "utterance", "left_out"]).to_csv(left_out, index=False)
+    write_csv(pd.DataFrame(rows, columns=["language", "utterance", "left_out"]), left_out)
     return folder, paths, kept, left_out
 
 

@@ -9,6 +9,7 @@ from made_stores import NEURONS, write_store
 from slow_statistics import slow_top as slowly_chosen
 
 from steplens import planning
+from steplens.atomic import write_csv
 from steplens.comparing import compare_step
 from steplens.groups import StoreError
 from steplens.learning_curve import FRACTIONS, RATIO, draw_subsets, learning_curve, weigh
@@ -32,10 +33,11 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("curve")
     generator = np.random.default_rng(6)
     left_out = folder / "speech_quality.csv"
-    pd.DataFrame(
+    rows = pd.DataFrame(
         [(one, sentence, True) for one, sentences in LEFT_OUT.items() for sentence in sentences],
         columns=["language", "utterance", "left_out"],
-    ).to_csv(left_out, index=False)
+    )
+    write_csv(rows, left_out)
     leaning = generator.normal(0, 1, (3, N_NEURONS))  # what speech and text share of a language
     stores, values, tables = {}, {}, {}
     for step, share in STEPS.items():

@@ -13,6 +13,7 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
+from steplens.atomic import write_csv
 from steplens.bootstrap import SentenceDraws
 from steplens.groups import StoreError
 from steplens.rank_stage import rank_condition
@@ -49,7 +50,7 @@ def run(tmp_path_factory):
     generator = np.random.default_rng(3)
     left_out = folder / "speech_quality.csv"
     rows = [(code, number, number == 3) for code in LANGUAGES for number in range(N)]
-    pd.DataFrame(rows, columns=["language", "utterance", "left_out"]).to_csv(left_out, index=False)
+    write_csv(pd.DataFrame(rows, columns=["language", "utterance", "left_out"]), left_out)
     stores, values, valid = {}, {}, {}
     for task in ("s2t", "t2t"):
         stores[task] = {}

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from made_stores import NEURONS, write_store
 
+from steplens.atomic import write_csv
 from steplens.comparing import compare_step
 from steplens.location import locate
 from steplens.rank_stage import rank_condition
@@ -49,10 +50,11 @@ def run(tmp_path_factory):
     generator = np.random.default_rng(SEED)
     spoilt = {language: 3 + place for place, language in enumerate(LANGUAGES)}
     left_out = folder / "speech_quality.csv"
-    pd.DataFrame(
+    rows = pd.DataFrame(
         [(language, one, True) for language, one in spoilt.items()],
         columns=["language", "utterance", "left_out"],
-    ).to_csv(left_out, index=False)
+    )
+    write_csv(rows, left_out)
     planted, rankings, tables = {}, {}, {name: [] for name in (*TABLES, *RELIABILITY)}
     for step in STEPS:
         if step != NOTHING:

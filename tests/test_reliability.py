@@ -8,6 +8,7 @@ import pytest
 from made_stores import NEURONS, write_store
 from slow_statistics import slow_top
 
+from steplens.atomic import write_csv
 from steplens.groups import StoreError
 from steplens.rank_stage import rank_condition
 from steplens.rankings import open_condition
@@ -181,10 +182,11 @@ def run(tmp_path_factory):
             kept = valid & ~np.isin(ids, left_out[language])
             values[modality, language] = ids[kept], activation.astype("f2")[kept].astype(float)
     csv = folder / "speech_quality.csv"
-    pd.DataFrame(
+    rows = pd.DataFrame(
         [(one, sentence, True) for one, sentences in left_out.items() for sentence in sentences],
         columns=["language", "utterance", "left_out"],
-    ).to_csv(csv, index=False)
+    )
+    write_csv(rows, csv)
     return folder, stores, values, csv
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from steplens.atomic import read_parquet, write_parquet
+from steplens.atomic import read_parquet, write_csv, write_parquet
 from steplens.groups import ROW_CHUNK, StoreError
 from steplens.sites import neuron_table, place_names
 from steplens.store_writer import StoreWriter
@@ -77,7 +77,7 @@ def encoders(tmp_path_factory):
         }
     csv = folder / "speech_quality.csv"
     rows = [(one, sentence, True) for one, several in left_out.items() for sentence in several]
-    pd.DataFrame(rows, columns=["language", "utterance", "left_out"]).to_csv(csv, index=False)
+    write_csv(pd.DataFrame(rows, columns=["language", "utterance", "left_out"]), csv)
     return folder, stores, values, csv
 
 

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from test_similarity_gaps import LANGUAGES, made_pairs
 
+from steplens.atomic import write_csv
 from steplens.figures.similarity import MEASURES, draw_layers, draw_trees, figure16, figure17
 from steplens.languages import load_languages
 from steplens.report_format import Formatter
@@ -101,7 +102,7 @@ def tables(tmp_path):
         "languages": language_trees(made_pairs(LANGUAGES)),
     }
     for name, table in made.items():
-        table.to_csv(tmp_path / f"{name}.csv", index=False)
+        write_csv(table, tmp_path / f"{name}.csv")
     return tmp_path, {name: pd.read_csv(tmp_path / f"{name}.csv") for name in made}
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from conftest import write_table
 
+from steplens.atomic import write_csv
 from steplens.left_out import read_left_out
 from steplens.records import read_record
 from steplens.speech_quality import COLUMNS, judge_speech, resynthesise
@@ -136,7 +137,7 @@ def test_several_tables_leave_out_what_any_of_them_does(tmp_path):
 
 def test_without_a_table_or_a_row_nothing_is_left_out(tmp_path):
     assert read_left_out(None) == {}
-    (tmp_path / "empty.csv").write_text(",".join(COLUMNS) + "\n")
+    write_csv(pd.DataFrame(columns=COLUMNS), tmp_path / "empty.csv")
     assert read_left_out(tmp_path / "empty.csv") == {}
 
 

@@ -9,6 +9,7 @@ from test_rankings import CONFIG, NEURONS, write_store
 
 from bad_input.case import Case, World
 from steplens.activations import ActivationError, require_finite
+from steplens.atomic import write_csv
 from steplens.comparison import overlap_matrix
 from steplens.groups import StoreError
 from steplens.intervention import control_columns
@@ -83,7 +84,7 @@ def left_out(world: World):
     found = stores()(world)
     rows = [{"language": "jpn", "utterance": n, "left_out": n > 0} for n in range(5)]
     table = world.folder / "speech_quality.csv"
-    pd.DataFrame(rows).to_csv(table, index=False)
+    write_csv(pd.DataFrame(rows), table)
     return found, table
 
 

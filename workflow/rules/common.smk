@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
@@ -25,6 +26,7 @@ from steplens.tasks import (
     STEERED_TASKS,
     TASKS,
 )
+from steplens.table_metadata import code_of, is_kept, settings_of
 from steplens.takes import first_attempts as asked_attempts
 from steplens.xtts_files import check_xtts, xtts_digest
 
@@ -266,6 +268,34 @@ def pairs_of_different_script():
         for target in targets
         if script[source] != script[target]
     ]
+
+
+def settings_of_parts(rule):
+    """The settings of a rule, for one that gathers its tables: their parameter, though it only copies.
+
+    So the gathered table keeps them where its parts are deleted.
+    """
+    return settings_of({name: value for name, value in rule.params.items() if not callable(value)})
+
+
+def made_now():
+    """Path to (settings, code) of every table and store on disk that a rule of this configuration makes.
+
+    Settings and code are what ``settings_of`` and ``code_of`` find among the parameters that the rule would
+    run with: what the metadata beside each file is to be compared with.
+    """
+    found = {}
+    for path in sorted(str(one) for one in RESULTS.rglob("*") if is_kept(one)):
+        for rule in workflow.rules:
+            if any(one.match(path) for one in rule.output):
+                wildcards = SimpleNamespace(**rule.get_wildcards(path))
+                params = {
+                    name: value(wildcards) if callable(value) else value
+                    for name, value in rule.params.items()
+                }
+                found[path] = settings_of(params), code_of(params)
+                break
+    return found
 
 
 class Drawing(NamedTuple):

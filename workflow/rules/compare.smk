@@ -6,6 +6,12 @@ RELIABILITY_TABLES = ("stability", "null_ratio")  # of rule reliability
 LEARNING_CURVE = "learning_curve"  # of the rule of that name
 
 
+def maker_of_parts(table):
+    """The rule that makes a table of one step."""
+    others = dict.fromkeys(RELIABILITY_TABLES, "reliability") | {LEARNING_CURVE: "learning_curve"}
+    return getattr(rules, others.get(table, "compare_step"))
+
+
 rule compare_step:
     """Speech against text at one step: overlap, Spearman correlation, and a sweep of k (figures 4 to 6)."""
     message:
@@ -68,6 +74,7 @@ rule gather_comparison:
         runtime=5,
     params:
         code=code_digest("gathering", script="gather"),
+        parts=lambda wildcards: settings_of_parts(maker_of_parts(wildcards.table)),
     script:
         "../scripts/gather.py"
 

@@ -266,6 +266,7 @@ rule gather_sources:
         runtime=5,
     params:
         code=code_digest("gathering", script="gather"),
+        parts=settings_of_parts(rules.compare_sources),
     script:
         "../scripts/gather.py"
 

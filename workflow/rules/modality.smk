@@ -160,6 +160,7 @@ rule gather_probes:
         runtime=5,
     params:
         code=code_digest("gathering", script="gather"),
+        parts=settings_of_parts(rules.probe_encoder),
     script:
         "../scripts/gather.py"
 

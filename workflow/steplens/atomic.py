@@ -1,10 +1,16 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there: the one way in which steplens writes a file.
+
+What is written in another way is named in ``tests/test_atomic.py``, with the reason: above all chunks of
+stores, which Zarr writes, and which are no result before ``zarr.json``, the commit mark, stands beside them.
+"""
 
 import contextlib
 import glob
 import hashlib
+import io
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,17 +18,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .errors import TableError
+from .table_metadata import metadata_of, metadata_path, read_metadata
+
 _DIGEST = "content_digest"
 _AGAIN = "delete the file and run the workflow again"
-
-
-class TableError(ValueError):
-    """A table that cannot be read as it was written."""
+# What a spreadsheet may take for a formula (OWASP, "CSV Injection"); full-width forms too.
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
 
 
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its name when the block ends without an error."""
+    """A temporary path beside ``path`` that takes its name when the block ends without an error.
+
+    What was written is on the disk (``fsync``) before it takes the name: after a power cut the file is the
+    old one or the new one, whole.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # What writers left that were killed: nobody else writes this file.
@@ -32,19 +43,105 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
     try:
         yield partial
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 
 
-def write_csv(frame: pd.DataFrame, path: str | Path) -> None:
-    """Write a table as CSV, floats to nine significant digits, atomically.
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Write a file atomically."""
+    with atomic_path(path) as partial:
+        partial.write_bytes(content)
 
-    Carriage returns in texts become spaces: they end a row, and are not quoted.
+
+def write_text(path: str | Path, content: str) -> None:
+    """Write a text as UTF-8, its line ends as they are, atomically."""
+    write_bytes(path, content.encode())
+
+
+def write_json(path: str | Path, content: Any, indent: int | None = 1) -> None:
+    """Write JSON with a line end, atomically."""
+    write_text(path, json.dumps(content, indent=indent) + "\n")
+
+
+def write_csv(frame: pd.DataFrame, path: str | Path) -> None:
+    """Write a table as CSV, floats to nine significant digits, and its metadata beside it, atomically.
+
+    Carriage returns in texts become spaces: they end a row, and are not quoted. Texts that a spreadsheet
+    would take for a formula get an apostrophe in front, which ``read_csv`` takes away again; numbers
+    stay as they are, negative ones too.
     """
     frame = frame.replace("\r", " ", regex=True)
-    with atomic_path(path) as partial:
-        frame.to_csv(partial, index=False, float_format="%.9g", lineterminator="\n")
+    columns = [_described(str(name), column) for name, column in frame.items()]
+    texts = {
+        name: column.map(_disarmed) for name, column in frame.items() if _may_hold_text(column)
+    }
+    buffer = io.StringIO()
+    frame.assign(**texts).to_csv(buffer, index=False, float_format="%.9g", lineterminator="\n")
+    content = buffer.getvalue().encode()
+    sha256 = hashlib.sha256(content).hexdigest()
+    write_json(metadata_path(path), metadata_of(path, sha256, columns))
+    write_bytes(path, content)
+
+
+def read_csv(path: str | Path, columns: list[str] | None = None) -> pd.DataFrame:
+    """Read a table as ``write_csv`` wrote it.
+
+    Columns that held texts hold texts again, whatever these look like ("NA", "nan", "007"); other columns
+    are numbers or truth values, and missing where a field is empty. An empty text of a column that had
+    missing values is a missing value.
+
+    Parameters
+    ----------
+    path : path
+    columns : list of str, optional
+        Those to give, in this order; all unless given.
+
+    Raises
+    ------
+    TableError
+        It, or its metadata, is damaged, lost or another table's.
+    """
+    content = Path(path).read_bytes()
+    metadata = read_metadata(path, hashlib.sha256(content).hexdigest())
+    schema = metadata["tableSchema"]["columns"]
+    if not schema:  # a table without rows may have no columns
+        return pd.DataFrame()
+    frame = pd.read_csv(
+        io.BytesIO(content),
+        dtype={one["name"]: str for one in schema if one.get("datatype") == "string"},
+        keep_default_na=False,
+        na_values={one["name"]: [""] for one in schema if one.get("null") != []},
+    )
+    texts = {name: column.map(_armed) for name, column in frame.items() if _may_hold_text(column)}
+    frame = frame.assign(**texts)
+    return frame if columns is None else frame[columns]
+
+
+def _described(name: str, column: pd.Series) -> dict[str, Any]:
+    """A column in the words of CSV on the Web; ``null`` is the text of a missing value, unless none is."""
+    present = column.dropna()
+    if not (_may_hold_text(column) and len(present) and present.map(type).eq(str).all()):
+        return {"name": name}
+    null = {} if len(present) < len(column) else {"null": []}
+    return {"name": name, "datatype": "string"} | null
+
+
+def _may_hold_text(column: pd.Series) -> bool:
+    return not isinstance(column.dtype, np.dtype) or column.dtype == object
+
+
+def _disarmed(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
+
+
+def _armed(value: Any) -> Any:
+    """Undoes ``_disarmed``."""
+    if isinstance(value, str) and value.startswith("'") and _FORMULA.match(value):
+        return value[1:]
+    return value
 
 
 def write_parquet(frame: pd.DataFrame, path: str | Path) -> None:

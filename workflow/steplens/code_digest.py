@@ -22,6 +22,7 @@ _SCRIPTS = _PACKAGE.parent / "scripts"
 # These tell people what goes on; no result depends on them.
 _WITHOUT_EFFECT = frozenset(
     {"progress", "job", "code_digest", "lean_imports", "warm_start", "hub", "devices", "run_lock"}
+    | {"table_metadata"}
 )
 
 

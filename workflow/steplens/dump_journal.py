@@ -10,7 +10,6 @@ input was made anew with the same content, and then nothing has to be computed.
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from .groups import FORMAT_VERSION
-from .records import read_record, to_line
+from .records import read_record, write_record
 
 NAME = "dump.json"
 
@@ -48,12 +47,7 @@ def write_journal(
         "row_digests": [digest.tobytes().hex() for digest in row_digests],
         "n_positions": None if n_positions is None else n_positions.tolist(),
     }
-    partial = folder / f".{NAME}.partial"
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(to_line(content))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, folder / NAME)
+    write_record(content, folder / NAME)
 
 
 def read_journal(folder: Path, key: str) -> tuple[np.ndarray, np.ndarray | None]:

@@ -11,7 +11,7 @@ import shutil
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from .atomic import atomic_path
+from .atomic import atomic_path, write_json
 from .hub import HubError, hub_file, hub_files
 from .model_files import is_shard_name
 
@@ -83,5 +83,4 @@ def fetch_model(
                 )
             names.extend(sorted(shards - set(names)))
     content = {"repository": repository, "revision": revision, "files": dict(sorted(sizes.items()))}
-    with atomic_path(output) as partial:
-        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_json(output, content)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from .atomic import write_csv
+from .atomic import read_csv, write_csv
 
 
 def gather(parts: list[Path], output: Path) -> None:
     """Concatenate tables with the same columns, in the order given."""
-    write_csv(pd.concat([pd.read_csv(part) for part in parts]), output)
+    write_csv(pd.concat([read_csv(part) for part in parts]), output)

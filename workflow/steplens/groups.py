@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import json
 import math
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.storage import LocalStore
 
 from . import __version__
+from .atomic import write_text
 
 COMMIT_MARK = "zarr.json"
 FORMAT_VERSION = 3
@@ -231,12 +231,7 @@ def commit(path: Path, attributes: dict[str, Any]) -> None:
         },
     }  # fmt: skip
     root["attributes"]["metadata_digest"] = _metadata_digest(root)
-    partial = path / f".{COMMIT_MARK}.partial"
-    with partial.open("w", encoding="utf-8") as file:
-        json.dump(root, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path / COMMIT_MARK)
+    write_text(path / COMMIT_MARK, json.dumps(root, indent=1))
 
 
 def read_root(path: str | Path) -> dict[str, Any]:

@@ -7,13 +7,14 @@ import importlib
 import logging
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import devices, run_lock, warm_start
+from . import devices, run_lock, table_metadata, warm_start
 from .model_source import ModelSource
 from .settings import Selection
+from .table_metadata import Origin, code_of, settings_of, sources_of
 
 
 def model_source(snakemake: Any) -> ModelSource:
@@ -63,6 +64,8 @@ class Job:
     log: Path
     threads: int
     uses_gpu: bool = False
+    origin: Origin | None = None
+    outputs: list[Path] = field(default_factory=list)
 
     def __call__(self) -> int:
         """Run it; 0, or 1 after an error, which then stands in the log and on the terminal."""
@@ -78,13 +81,39 @@ class Job:
         try:
             if self.uses_gpu:  # before the stage imports anything that looks for one
                 devices.take_one()
+            if self.origin is not None:
+                table_metadata.begin(self.origin)
             getattr(importlib.import_module(f"steplens.{module}"), function)(**self.arguments)
+            self._describe_outputs()
         except Exception as error:
             logging.getLogger("steplens").exception("%s failed", self.stage)
             print(f"{self.stage}: {type(error).__name__}: {error}", file=sys.stderr)
             print(f"the whole trace is in {self.log}", file=sys.stderr)
             return 1
         return 0
+
+    def _describe_outputs(self) -> None:
+        """Metadata of tables and stores; that of CSV is written with them."""
+        for path in filter(table_metadata.is_kept, self.outputs):
+            if path.suffix != ".csv":
+                from .atomic import write_json  # here: jobs that only fetch import no pandas
+
+                content = table_metadata.metadata_of(path, table_metadata.file_sha256(path))
+                write_json(table_metadata.metadata_path(path), content)
+
+
+def origin_of(snakemake: Any) -> Origin | None:
+    """How and of what a Snakemake job makes its results, to be kept beside them; None outside a run."""
+    if "run" not in snakemake.config:
+        return None
+    results = Path("results") / snakemake.config["run"]
+    return Origin(
+        results,
+        snakemake.rule,
+        settings_of(snakemake.params),
+        code_of(snakemake.params),
+        sources_of(snakemake.input, results),
+    )
 
 
 def run_stage(snakemake: Any, stage: str, own_process: bool = False, **arguments: Any) -> None:
@@ -103,7 +132,15 @@ def run_stage(snakemake: Any, stage: str, own_process: bool = False, **arguments
     """
     run_lock.end_with_parent()
     uses_gpu = bool(snakemake.resources.get("gpu", 0))
-    job = Job(stage, arguments, Path(snakemake.log[0]), snakemake.threads, uses_gpu)
+    job = Job(
+        stage,
+        arguments,
+        Path(snakemake.log[0]),
+        snakemake.threads,
+        uses_gpu,
+        origin_of(snakemake),
+        list(map(Path, snakemake.output)),
+    )
     status = warm_start.run_in_fork(job) if warm_start.wanted() and not own_process else None
     if status is None:
         status = job()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from .atomic import atomic_path
 from .planning import GPU_RULES, PUBLISHED, REFERENCE, UNIT_OF, Model, rate_name
 
 
@@ -97,7 +98,7 @@ def write_rates(rates: Iterable[Rate], table: Path = RATES) -> None:
     """Write the table: in the order of ``UNIT_OF``, then by model and device."""
     order = list(UNIT_OF)
     rows = sorted(rates, key=lambda one: (order.index(one.stage), one.model, one.device))
-    with table.open("w", encoding="utf-8", newline="") as file:
+    with atomic_path(table) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         lines = csv.writer(file, delimiter="\t", quoting=csv.QUOTE_NONE, lineterminator="\n")
         lines.writerow(field.name for field in fields(Rate))
         for one in rows:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .atomic import atomic_path
+from .atomic import write_text
 
 log = logging.getLogger(__name__)
 
@@ -56,8 +56,7 @@ def from_line(line: str | bytes) -> dict[str, Any]:
 
 def write_record(record: Mapping[str, Any], path: Path) -> None:
     """Write a file of one record, atomically."""
-    with atomic_path(path) as partial:
-        partial.write_text(to_line(record) + "\n", encoding="utf-8")
+    write_text(path, to_line(record) + "\n")
 
 
 def read_record(path: Path) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from . import report_findings
+from .atomic import read_csv, write_text
 from .control import ALL_PAIRS, PAPERS_PAIRS
 from .figures.style import in_order, percent
 from .report_format import (
@@ -61,7 +62,6 @@ SOURCES_FIGURE = 10
 SOURCES_TABLE = "comparison/speech_sources.csv"
 SOURCES_RULE = "compare_speech"
 _FLAGGED_SHOWN = 20
-_EMPTY_NUMBERS = {name: [""] for name in ("cer", "seconds_per_character", "available")}
 
 _TOKENS = {
     "script_runs": "a run of letters of one script, in Han and kana one character",
@@ -181,20 +181,14 @@ def write_report(
         settings=_as_yaml(settings),
         versions=versions,
     )
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(html, encoding="utf-8")
+    write_text(output, html)
 
 
 def _read(run_folder: Path, name: str, rule: str) -> pd.DataFrame:
     path = run_folder / name
     if not path.is_file():
         raise ReportError(f"{path}: expected a table, got none; run the rule {rule}")
-    try:
-        if path.name == "speech_quality.csv":  # its texts may be "NA" or "null"
-            return pd.read_csv(path, keep_default_na=False, na_values=_EMPTY_NUMBERS)
-        return pd.read_csv(path)
-    except pd.errors.EmptyDataError:  # a table without rows may have no columns
-        return pd.DataFrame()
+    return read_csv(path)
 
 
 def _embedded(run_folder: Path, figure: int) -> str:

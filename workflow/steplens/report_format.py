@@ -178,6 +178,8 @@ class Formatter:
 
     def _cell(self, column: str, record: dict[str, Any]) -> Cell:
         value = record[column]
+        if pd.isna(value) or value == "":
+            return Cell(DASH, "sentence" if column in _SENTENCES else "number")
         if isinstance(value, str):
             if column in _SENTENCES:
                 side = "target" if column.startswith("steered") else "source"
@@ -186,8 +188,6 @@ class Formatter:
             if value in self.languages and column not in _NAMES:
                 return self.code(value)
             return Cell(CONTROLS.get(value, value), "word")
-        if pd.isna(value):
-            return Cell(DASH, "sentence" if column in _SENTENCES else "number")
         form = self._form(column)
         if form is percent and isinstance(value, int):
             return Cell(f"{value:,}")

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .atomic import write_csv
+from .atomic import read_csv, write_csv
 from .conditions import read_condition
 from .scoring import character_error_rate
 from .takes import ask_for
@@ -101,10 +101,7 @@ def resynthesise(quality: Path, folder: Path) -> None:
         ``speech/``.
     """
     columns = ["language", "utterance", "engine", "attempt", "available", "flagged"]
-    # The language "nan" is no missing value; an empty number of attempts is.
-    table = pd.read_csv(
-        quality, usecols=columns, keep_default_na=False, na_values={"available": [""]}
-    )
+    table = read_csv(quality, columns)
     flagged = table[table["flagged"].astype(bool)]
     exhausted = flagged["attempt"] + 1 >= flagged["available"].fillna(np.inf)
     for engine, n in flagged.loc[exhausted, "engine"].value_counts(sort=False).items():

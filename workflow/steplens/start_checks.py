@@ -16,7 +16,7 @@ from .config import Config
 from .corpus import choose_sentences
 from .devices import visible_devices
 from .disk_space import nearest_existing, require_space
-from .errors import ConfigError
+from .errors import ConfigError, TableError
 from .groups import COMMIT_MARK, StoreError, group_path, read_root
 from .hub import is_hub_name
 from .languages import load_languages
@@ -33,6 +33,7 @@ from .planning import (
     ranked_neurons,
 )  # fmt: skip
 from .studies.twins import TEXT_TWIN
+from .table_metadata import is_kept, read_metadata, settings_of, settings_problems
 from .tasks import TASKS
 
 # Stores as they come out of the codec, against the bytes that go in (docs/stores.md).
@@ -46,6 +47,7 @@ def check_start(
     jobs: Collection[Any],
     results: Path,
     on_this_machine: bool,
+    finished: Collection[Any] = (),
 ) -> list[str]:
     """Raise for a run that would fail later for want of something known now.
 
@@ -59,6 +61,8 @@ def check_start(
         ``results/<run>``.
     on_this_machine : bool
         Whether the jobs run here, and not on the nodes of a cluster.
+    finished : collection of Snakemake's jobs
+        All that these jobs build on and that do not run again.
 
     Returns
     -------
@@ -72,6 +76,8 @@ def check_start(
         sentences or those of another, or the model has fewer neurons than are asked for.
     StoreError
         A store or ranking that a job is to read is of another version of the format, or damaged.
+    TableError
+        A table that a job is to read is damaged, or what the jobs build on was made under other settings.
     DiskSpaceError
         The results would not fit.
     """
@@ -79,6 +85,8 @@ def check_start(
     check_licences(config, rules)
     require_writable(results)
     require_stores(jobs)
+    require_tables(jobs)
+    require_same_settings(finished)
     if on_this_machine:
         require_gpus(config, rules)
     require_sentences(config, [job.wildcards.lang for job in jobs if job.rule.name == "corpus"])
@@ -125,6 +133,45 @@ def require_stores(jobs: Collection[Any]) -> None:
     if wrong:
         others = f" Of {len(wrong)} this is the first; remove them all:" if len(wrong) > 1 else ""
         raise StoreError(f"{next(iter(wrong.values()))}.{others}\nrm -r {' '.join(wrong)}")
+
+
+def require_tables(jobs: Collection[Any]) -> None:
+    """Raise TableError for CSV files that these jobs read, do not make anew, and that are not as written.
+
+    Those without metadata, above all, of a version of steplens that wrote none.
+    """
+    made = {str(one) for job in jobs for one in job.output}
+    read = {str(one) for job in jobs for one in job.input} - made
+    wrong = {}
+    for path in sorted(one for one in read if one.endswith(".csv")):
+        try:
+            read_metadata(path)
+        except TableError as error:
+            wrong[path] = error
+    if wrong:
+        others = f" Of {len(wrong)} this is the first; remove them all:" if len(wrong) > 1 else ""
+        raise TableError(f"{next(iter(wrong.values()))}.{others}\nrm {' '.join(wrong)}")
+
+
+def require_same_settings(finished: Collection[Any]) -> None:
+    """Raise TableError for tables and stores that other settings made than those of this run.
+
+    By default Snakemake makes them again. Told to heed file times alone (``--rerun-triggers mtime``), or
+    without what it knows of past jobs, it would put them under the new settings, in a report too.
+    """
+    wrong: dict[str, str] = {}
+    for job in finished:
+        for path in filter(is_kept, map(str, job.output)):
+            problems = list(settings_problems(path, settings_of(job.params)))
+            if problems:
+                wrong[path] = "; ".join(problems)
+    if wrong:
+        path, problem = next(iter(sorted(wrong.items())))
+        others = f" Of {len(wrong)} tables and stores this is the first." if len(wrong) > 1 else ""
+        raise TableError(
+            f"{path}: made under other settings: {problem}.{others} Run without --rerun-triggers mtime, so "
+            "that they are made again; or delete what is to be made again, or set back the settings"
+        )
 
 
 def require_gpus(config: Config, rules: Iterable[str]) -> None:

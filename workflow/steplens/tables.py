@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from .atomic import write_csv
+from .atomic import read_csv, write_csv
 from .conditions import read_condition
 from .control import ALL_PAIRS
 from .outcomes import CONTROLS
@@ -115,12 +115,12 @@ def write_tables(
     folder: Path,
 ) -> None:
     """Write ``tables/table1.csv`` to ``table4.csv`` from the folder ``steering/`` and the texts."""
-    rates = pd.read_csv(steering / "control_rates.csv")
-    ties = pd.read_csv(steering / "ties.csv")
+    rates = read_csv(steering / "control_rates.csv")
+    ties = read_csv(steering / "ties.csv")
     write_csv(control_rate_table(rates, ties), folder / "table1.csv")
     write_csv(example_table(steered, unsteered, corpora, pairs), folder / "table2.csv")
-    ratios = pd.read_csv(steering / "effect_ratios.csv")
-    means = pd.read_csv(steering / "mean_effect_ratios.csv")
+    ratios = read_csv(steering / "effect_ratios.csv")
+    means = read_csv(steering / "mean_effect_ratios.csv")
     write_csv(effect_ratio_table(ratios, means), folder / "table3.csv")
-    probabilities = pd.read_csv(steering / "language_probabilities.csv")
+    probabilities = read_csv(steering / "language_probabilities.csv")
     write_csv(probability_table(probabilities), folder / "table4.csv")

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
+from ..atomic import read_csv
 from .style import (
     BLUE,
     GREY,
@@ -43,17 +44,12 @@ _APART = 1.035  # kinds stand side by side: a factor of k
 
 def figure18(effects_csv: Path, by_language_csv: Path, stem: Path) -> None:
     """Quality of the output over the number of neurons that are replaced."""
-    save(draw_effects(_read(effects_csv), _read(by_language_csv)), stem)
+    save(draw_effects(read_csv(effects_csv), read_csv(by_language_csv)), stem)
 
 
 def figure19(by_language_csv: Path, stem: Path) -> None:
     """What it costs each language to lose its own neurons, and another language's."""
-    save(draw_languages(_read(by_language_csv)), stem)
-
-
-def _read(path: Path) -> pd.DataFrame:
-    # "none" is no missing value here.
-    return pd.read_csv(path, keep_default_na=False, na_values=[""])
+    save(draw_languages(read_csv(by_language_csv)), stem)
 
 
 @styled

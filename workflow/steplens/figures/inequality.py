@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..atomic import read_csv
 from ..languages import load_languages
 from ..pooled import ALL
 from ..studies.inequality_groups import STEP_DEPENDENT
@@ -54,16 +55,9 @@ _CURVES = {
 }
 
 
-def _read(path: Path) -> pd.DataFrame:
-    """A CSV in which only empty fields are missing: ``nan`` is a language."""
-    return pd.read_csv(
-        path, keep_default_na=False, na_values=[""], dtype={"layer": str, "language": str}
-    )
-
-
 def figure14(gini_csv: Path, stem: Path) -> None:
     """Gini coefficient by layer."""
-    save(draw_layers(_read(gini_csv)), stem)
+    save(draw_layers(read_csv(gini_csv)), stem)
 
 
 def figure15(lorenz_csv: Path, paired_csv: Path, stem: Path) -> None:
@@ -71,7 +65,7 @@ def figure15(lorenz_csv: Path, paired_csv: Path, stem: Path) -> None:
     languages = load_languages()
     scripts = {code: language.script for code, language in languages.items()}
     names = {code: language.name for code, language in languages.items()}
-    save(draw_concentration(_read(lorenz_csv), _read(paired_csv), scripts, names), stem)
+    save(draw_concentration(read_csv(lorenz_csv), read_csv(paired_csv), scripts, names), stem)
 
 
 @styled

@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..atomic import read_csv
 from ..pooled import ALL
 from ..sites import ADAPTER, EMBEDDING
 from .location import draw_grid
@@ -29,12 +30,12 @@ _PAIRS = {"s2t": "s2t / t2t", "t2t": "s2t / t2t", "asr": "asr / tr", "tr": "asr 
 
 def figure12(location_csv: Path, stem: Path) -> None:
     """Where the neurons lie that tell speech, and those that tell text."""
-    save(draw_location(pd.read_csv(location_csv)), stem)
+    save(draw_location(read_csv(location_csv)), stem)
 
 
 def figure13(probes_csv: Path, stem: Path) -> None:
     """How well layers tell the language."""
-    save(draw_probes(pd.read_csv(probes_csv, dtype={"layer": str})), stem)
+    save(draw_probes(read_csv(probes_csv)), stem)
 
 
 @styled

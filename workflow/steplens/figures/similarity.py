@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.cluster.hierarchy import dendrogram
 
+from ..atomic import read_csv
 from ..languages import Language, load_languages
 from ..sites import ADAPTER, EMBEDDING
 from ..studies.similarity_languages import tree_of
@@ -45,12 +46,12 @@ _MOST_MARKERS = 14  # layers with a marker at each
 
 def figure16(gaps_csv: Path, stem: Path) -> None:
     """Similarity by layer."""
-    save(draw_layers(pd.read_csv(gaps_csv, dtype={"layer": str, "task": str})), stem)
+    save(draw_layers(read_csv(gaps_csv)), stem)
 
 
 def figure17(languages_csv: Path, stem: Path) -> None:
     """Trees of languages in speech and in text."""
-    save(draw_trees(pd.read_csv(languages_csv, keep_default_na=False), load_languages()), stem)
+    save(draw_trees(read_csv(languages_csv), load_languages()), stem)
 
 
 @styled

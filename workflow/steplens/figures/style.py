@@ -18,6 +18,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
+from ..atomic import atomic_path
+
 # Okabe and Ito: told apart with any common colour vision. Yellow is left out: too pale on white.
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
 VERMILION, SKY, BLACK = "#D55E00", "#56B4E9", "#000000"
@@ -89,7 +91,6 @@ def new_figure(width: float, height: float) -> Figure:
 def save(figure: Figure, stem: Path) -> None:
     """Write ``<stem>.svg`` and ``<stem>.png`` (160 dpi), byte for byte the same in every run."""
     stem = Path(stem)
-    stem.parent.mkdir(parents=True, exist_ok=True)
     with _style():
         # The layout comes nearer with every drawing, and takes most of the time of each: after these it
         # is near enough, and stays as it is for both files.
@@ -97,9 +98,10 @@ def save(figure: Figure, stem: Path) -> None:
             figure.draw_without_rendering()
         figure.set_layout_engine("none")
         _settle(figure)
-        # "figure2.v1" is a stem too: with_suffix would cut it.
-        figure.savefig(stem.parent / f"{stem.name}.svg", metadata={"Date": None}, dpi=_DPI)
-        figure.savefig(stem.parent / f"{stem.name}.png", metadata={"Software": None}, dpi=_DPI)
+        for kind, nothing_of_the_day in (("svg", {"Date": None}), ("png", {"Software": None})):
+            # "figure2.v1" is a stem too: with_suffix would cut it.
+            with atomic_path(stem.parent / f"{stem.name}.{kind}") as partial:
+                figure.savefig(partial, metadata=nothing_of_the_day, dpi=_DPI)
 
 
 def _settle(figure: Figure) -> None:

@@ -48,8 +48,8 @@ _FOLDED_FROM = 9  # rows, as in the report's other tables
 
 def content(tables: dict[str, pd.DataFrame], form: Formatter) -> dict[str, Any]:
     """Findings and tables of the section."""
-    effects = tables["effects"].fillna({"matched_to": "none"})
-    by_language = tables["by_language"].fillna({"matched_to": "none"})
+    effects = tables["effects"]
+    by_language = tables["by_language"]
     k = int(effects["k"].max())
     tasks = [task for task in _QUALITY if (effects["task"] == task).any()]
     steps = effects.loc[effects["module"] == "decoder", "step"]

@@ -46,8 +46,8 @@ def check_all(folder):
     _small_windows()
     from steplens.atomic import read_parquet
     from steplens.rankings import open_ranking
+    from steplens.result_checks import Note, check_audio
     from steplens.store_check import check_store
-    from steplens.verifying import check_audio
 
     for mark in sorted(folder.rglob("*.zarr/zarr.json")):
         (open_ranking if "ranking" in str(mark) else check_store)(mark.parent)
@@ -56,7 +56,7 @@ def check_all(folder):
             continue  # what a killed writer left under the name it was to be renamed from
         read_parquet(table)
         if table.parent.name == "speech":
-            assert not list(check_audio(table))
+            assert all(isinstance(one, Note) for one in check_audio(table))
 
 
 # --- a store, without a model -----------------------------------------------------------------------
@@ -221,7 +221,7 @@ _MODEL = (*_STORES, "encoding", "decoding", "capture", "steering")
 STAGES = {
     "store": Stage(_no_inputs, _write_stores, check_all, _STORES),
     "rank": Stage(_after(_no_inputs, _write_stores), _rank, check_all, (*_STORES, "rank_stage")),
-    "speech": Stage(_corpus, _speak, check_all, ("speech", "verifying"), ("takes.jsonl",)),
+    "speech": Stage(_corpus, _speak, check_all, ("speech", "result_checks"), ("takes.jsonl",)),
     "encode": Stage(_corpus, _encode, check_all, _MODEL),
     "decode": Stage(_after(_corpus, _encode), _decode, check_all, _MODEL),
     "capture": Stage(_after(_corpus, _encode, _decode), _capture, check_all, _MODEL),

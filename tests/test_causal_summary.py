@@ -7,7 +7,7 @@ from conftest import write_table
 from fleurs_files import line, write_split
 from sacrebleu.metrics import BLEU, CHRF
 
-from steplens.atomic import write_csv
+from steplens.atomic import read_csv, write_csv
 from steplens.bootstrap import SentenceDraws
 from steplens.figures import causal as figures
 from steplens.language_id import language_probabilities
@@ -295,9 +295,7 @@ def test_figures_and_section_take_these_tables(run, tmp_path):
     figures.figure18(outputs["effects"], outputs["by_language"], tmp_path / "figure18")
     figures.figure19(outputs["by_language"], tmp_path / "figure19")
     assert {path.suffix for path in tmp_path.iterdir()} == {".svg", ".png"}
-    drawn = figures.draw_effects(
-        *(figures._read(outputs[one]) for one in ("effects", "by_language"))
-    )
+    drawn = figures.draw_effects(*(read_csv(outputs[one]) for one in ("effects", "by_language")))
     labels = [axes.get_legend_handles_labels()[1] for axes in drawn.axes]
     assert [len(one) for one in labels] == [5, 5, 7, 7]  # encoder without the modality's
     study = section("causal")

@@ -1,10 +1,12 @@
 """Stages at a tiny size, for crash_points.py: how their inputs are made, how they run, what is whole."""
 
+import contextlib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import made_up_run
 import numpy as np
 import pandas as pd
 
@@ -44,11 +46,17 @@ def _one_thread():
 def check_all(folder):
     """Whatever has a commit mark, or the name of a finished table, is whole."""
     _small_windows()
-    from steplens.atomic import read_parquet
+    from steplens.atomic import TableError, read_csv, read_parquet
     from steplens.rankings import open_ranking
     from steplens.result_checks import Note, check_audio
     from steplens.store_check import check_store
 
+    for table in sorted(folder.rglob("[!.]*.csv")):
+        with contextlib.suppress(TableError):  # a table beside another one's metadata is found
+            read_csv(table)
+    for kind, end in (("svg", b"</svg>\n"), ("png", b"IEND\xaeB`\x82"), ("html", b"</html>")):
+        for path in folder.rglob(f"[!.]*.{kind}"):
+            assert path.read_bytes().endswith(end), path
     for mark in sorted(folder.rglob("*.zarr/zarr.json")):
         (open_ranking if "ranking" in str(mark) else check_store)(mark.parent)
     for table in sorted(folder.rglob("*.parquet")):
@@ -101,6 +109,34 @@ def _rank(folder):
     stores = {one: folder / "stores" / f"{one}.zarr" for one in LANGUAGES}
     output = folder / "ranking.zarr" / "zarr.json"
     rank_condition(stores, output, True, 1, None, {"task": "asr", "step": 1})
+
+
+# --- what people read: a table, a figure, the report ------------------------------------------------
+
+
+def _made_up_tables(folder):
+    from steplens.atomic import write_csv, write_text
+    from steplens.report import FIGURES
+
+    run = folder / "small"  # the report says its name
+    for name, frame in made_up_run.frames().items():
+        write_csv(frame, run / name)
+    for number in FIGURES:
+        write_text(run / "figures" / f"figure{number}.svg", "<svg></svg>\n")
+
+
+def _show(folder):
+    from steplens.atomic import read_csv, write_csv
+    from steplens.drawing import figure4
+    from steplens.report import write_report
+
+    run = folder / "small"
+    comparison = run / "comparison"
+    overlap = run / "overlap.csv"
+    write_csv(read_csv(comparison / "overlap.csv"), overlap)
+    figure4(overlap, comparison / "overlap_summary.csv", run / "figures" / "figure4")
+    shown = run / "report.html"
+    write_report(run, shown, {"run": "small"}, {}, {"Model": "m"})
 
 
 # --- stages of the model ----------------------------------------------------------------------------
@@ -221,7 +257,8 @@ _MODEL = (*_STORES, "encoding", "decoding", "capture", "steering")
 STAGES = {
     "store": Stage(_no_inputs, _write_stores, check_all, _STORES),
     "rank": Stage(_after(_no_inputs, _write_stores), _rank, check_all, (*_STORES, "rank_stage")),
-    "speech": Stage(_corpus, _speak, check_all, ("speech", "result_checks"), ("takes.jsonl",)),
+    "show": Stage(_made_up_tables, _show, check_all, ("drawing", "report", "verifying")),
+    "speech": Stage(_corpus, _speak, check_all, ("speech", "verifying"), ("takes.jsonl",)),
     "encode": Stage(_corpus, _encode, check_all, _MODEL),
     "decode": Stage(_after(_corpus, _encode), _decode, check_all, _MODEL),
     "capture": Stage(_after(_corpus, _encode, _decode), _capture, check_all, _MODEL),

@@ -18,6 +18,7 @@ from conftest import ROOT
 POINTS = {
     ("store",): 5,
     ("rank",): 2,
+    ("show",): 2,
     ("speech",): 4,
     ("encode", "decode", "capture", "steer"): 2,
 }

@@ -84,6 +84,15 @@ def made_by(source, code="a") -> dict:
     return {"model": {"checkpoint": checkpoint_digest(source.path)}, "code": code}
 
 
+def write_table(frame, path, **condition) -> None:
+    """Write a table that says of itself which condition it is of."""
+    from steplens.atomic import write_parquet
+
+    frame = frame.copy(deep=False)
+    frame.attrs = condition
+    write_parquet(frame, path)
+
+
 def relative_difference(one, other) -> float:
     """Largest difference, relative to the largest value."""
     one, other = np.asarray(one, dtype=np.float64), np.asarray(other, dtype=np.float64)

@@ -3,10 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import write_table
 from fleurs_files import line, write_split
 from sacrebleu.metrics import BLEU, CHRF
 
-from steplens.atomic import write_csv, write_parquet
+from steplens.atomic import read_csv, write_csv
 from steplens.bootstrap import SentenceDraws
 from steplens.figures import causal as figures
 from steplens.language_id import language_probabilities
@@ -108,12 +109,12 @@ def run(tmp_path_factory):
     del english[2]  # FLEURS has no English for it
     lines = [line(number, text=text) for number, text in english.items()]
     write_split(folder, load_languages()["eng"], "test", lines)
-    texts, unchanged, corpora = [], {}, {}
+    texts, unchanged, corpora = {}, {}, {}
     for language in ("deu", "fra"):
         own = {number: " ".join(generator.choice(WORDS, 9)) for number in range(N)}
         corpora[language] = folder / "corpus" / f"{language}.parquet"
         frame = pd.DataFrame({"utterance": own.keys(), "text": own.values()})
-        write_parquet(frame, corpora[language])
+        write_table(frame, corpora[language], language=language)
         for task, references in (("s2t", english), ("asr", own)):
             aim = {number: references.get(number, "cat") for number in range(N)}
             path = unchanged[task, language] = folder / "decoding" / task / f"{language}.parquet"
@@ -121,10 +122,11 @@ def run(tmp_path_factory):
             plain["text"] = [spoilt(generator, aim[one]) if one % 2 else aim[one] for one in aim]
             plain["tokens"] = [[one, one + 1] * (one + 1) for one in aim]
             plain["n_tokens"], plain["ended"] = plain["tokens"].str.len(), True
-            write_parquet(plain, path)
+            write_table(plain, path, task=task, language=language)
             for module in ("decoder", "speech_encoder"):
-                texts.append(folder / "texts" / module / language / f"{task}.parquet")
-                _write_texts(texts[-1], module, task, language, aim, generator)
+                path = folder / "texts" / module / language / f"{task}.parquet"
+                texts[module, language, task] = path
+                _write_texts(path, module, task, language, aim, generator)
     skipped = {"language": ["fra"], "utterance": [1], "left_out": [True]}
     write_csv(pd.DataFrame(skipped), folder / "left_out.csv")
     outputs = {name: folder / f"{name}.csv" for name in ("effects", "by_language")}
@@ -151,7 +153,7 @@ def _write_texts(path, module, task, language, aim, generator):
                          "longest_repeat": int(generator.integers(0, 12)),
                          "text": spoilt(generator, text)}
                     )  # fmt: skip
-    write_parquet(pd.DataFrame(rows), path)
+    write_table(pd.DataFrame(rows), path, module=module, task=task, language=language)
 
 
 def slow_score(measure, texts, repeats, references, expected):
@@ -293,9 +295,7 @@ def test_figures_and_section_take_these_tables(run, tmp_path):
     figures.figure18(outputs["effects"], outputs["by_language"], tmp_path / "figure18")
     figures.figure19(outputs["by_language"], tmp_path / "figure19")
     assert {path.suffix for path in tmp_path.iterdir()} == {".svg", ".png"}
-    drawn = figures.draw_effects(
-        *(figures._read(outputs[one]) for one in ("effects", "by_language"))
-    )
+    drawn = figures.draw_effects(*(read_csv(outputs[one]) for one in ("effects", "by_language")))
     labels = [axes.get_legend_handles_labels()[1] for axes in drawn.axes]
     assert [len(one) for one in labels] == [5, 5, 7, 7]  # encoder without the modality's
     study = section("causal")

@@ -215,7 +215,7 @@ def test_any_flipped_bit_of_a_table_is_found_or_changes_nothing(tmp_path):
         {"utterance": range(40), "text": [f"satz {n} 東京" for n in range(40)], "cer": np.linspace(0, 1, 40),
          "tokens": [list(range(n % 5)) for n in range(40)], "ended": [n % 2 == 0 for n in range(40)]}
     )  # fmt: skip
-    frame.attrs = {"encoder_store": "abc", "made_by": {"code": "a"}}
+    frame.attrs = {"inputs": {"encoder_store": "abc"}, "made_by": {"code": "a"}}
     path = tmp_path / "deu.parquet"
     write_parquet(frame, path)
     whole, content = read_parquet(path), path.read_bytes()

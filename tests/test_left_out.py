@@ -4,11 +4,12 @@ import made_stores
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import write_table
 from fleurs_files import LANGUAGES, line, write_split
 from test_rankings import NEURONS, write_store
 
 from steplens import outcomes
-from steplens.atomic import write_csv, write_parquet
+from steplens.atomic import write_csv
 from steplens.bootstrap import SentenceDraws
 from steplens.comparing import compare_step, resampled_pairs
 from steplens.rank_stage import rank_condition
@@ -162,10 +163,12 @@ def test_recognition_is_scored_without_them(tmp_path, task):
     sentences = pd.DataFrame(
         {"utterance": [0, 1, 2], "text": ["satz eins", "satz zwei", "satz drei"]}
     )
-    write_parquet(sentences, tmp_path / "corpus.parquet")
-    write_parquet(
+    write_table(sentences, tmp_path / "corpus.parquet", language="deu")
+    write_table(
         sentences.assign(text=["Satz eins.", "satz zwei", "etwas ganz anderes"]),
         tmp_path / "d.parquet",
+        task=task,
+        language="deu",
     )
 
     def score(left_out):
@@ -194,13 +197,14 @@ def test_intervals_of_recognition_are_those_of_one_draw_of_sentences(tmp_path):
     for language, own in ids.items():
         corpora[language] = tmp_path / f"{language}.parquet"
         sentences = pd.DataFrame({"utterance": own, "text": [texts[one] for one in own]})
-        write_parquet(sentences, corpora[language])
+        write_table(sentences, corpora[language], language=language)
         for task in ("s2t", "asr"):
             decoded = [
                 texts[one] if generator.random() < 0.5 else f"{texts[one][2:]} mehr" for one in own
             ]
             decodings[task, language] = tmp_path / f"{task}-{language}.parquet"
-            write_parquet(sentences.assign(text=decoded), decodings[task, language])
+            path = decodings[task, language]
+            write_table(sentences.assign(text=decoded), path, task=task, language=language)
             edits[task, language] = {
                 one: character_edits(texts[one], text)
                 for one, text in zip(own, decoded, strict=True)

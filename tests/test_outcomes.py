@@ -1,11 +1,14 @@
 """What steering did, on small frames: every figure against a direct computation (D10 to D12)."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import write_table
 
 from steplens import outcomes as measures
-from steplens.atomic import write_csv, write_parquet
+from steplens.atomic import TableError, write_csv
 from steplens.bootstrap import SentenceDraws, draw_counts
 from steplens.control import PAIRS_OF_THE_PAPER, control_rate
 from steplens.languages import load_languages
@@ -485,11 +488,10 @@ def test_gathering_puts_the_unsteered_text_beside_each_steered_one(tmp_path):
          for target in ("jpn", "fra") for control in ("steered", "random") for utterance in (2, 1)],
         columns=OUTCOMES.columns[:-1],
     )  # fmt: skip
-    write_parquet(plain, tmp_path / "plain.parquet")
-    write_parquet(steered, tmp_path / "steered.parquet")
-    found = measures.gather(
-        [tmp_path / "steered.parquet"], {("asr", "deu"): tmp_path / "plain.parquet"}
-    )
+    write_table(plain, tmp_path / "plain.parquet", task="asr", language="deu")
+    write_table(steered, tmp_path / "steered.parquet", task="asr", source="deu", step=6)
+    unsteered = {("asr", "deu"): tmp_path / "plain.parquet"}
+    found = measures.gather({("asr", "deu", 6): tmp_path / "steered.parquet"}, unsteered)
     assert list(found.columns) == list(OUTCOMES.columns)
     assert found["reference"].tolist() == found["utterance"].map({1: "eins", 2: "zwei"}).tolist()
     unsteered = found[found["control"] == "unsteered"]
@@ -500,3 +502,50 @@ def test_gathering_puts_the_unsteered_text_beside_each_steered_one(tmp_path):
     pd.testing.assert_frame_equal(
         found[found["control"] != "unsteered"][steered.columns].reset_index(drop=True), steered
     )
+
+
+def _steered(step=6, source="deu", utterances=(1, 2)):
+    rows = [
+        ("asr", step, source, "jpn", "steered", 0, one, True, 2, f"{step} {one}")
+        for one in utterances
+    ]
+    return pd.DataFrame(rows, columns=OUTCOMES.columns[:-1])
+
+
+@pytest.mark.parametrize(
+    ("frame", "told", "words"),
+    [
+        (_steered(), {"step": 11}, "step: expected 6, got 11: a table of something else"),
+        (_steered(), {"source": "fra"}, "source: expected 'deu', got 'fra'"),
+        (_steered(), {"task": "tr"}, "task: expected 'asr', got 'tr'"),
+        (_steered(step=11), {}, "step: expected 6 in every row, got 11 in 2 of 2"),
+        (
+            pd.concat([_steered(), _steered(source="fra", utterances=[3])]),
+            {},
+            "source: expected 'deu' in every row, got 'fra' in 1 of 3",
+        ),
+        (
+            pd.concat([_steered(), _steered(utterances=[2])]),
+            {},
+            "expected each row once, got 1 twice, the first target jpn, control steered, seed 0, "
+            "utterance 2",
+        ),
+    ],
+)
+def test_outputs_of_another_condition_or_twice_are_refused(tmp_path, frame, told, words):
+    """The path says which condition it is: neither the table nor a row may say another."""
+    plain = pd.DataFrame({"utterance": [1, 2, 3], "text": "a", "tokens": [[1]] * 3, "ended": True})
+    write_table(plain, tmp_path / "plain.parquet", task="asr", language="deu")
+    path = tmp_path / "steered.parquet"
+    write_table(frame, path, **({"task": "asr", "source": "deu", "step": 6} | told))
+    with pytest.raises(TableError, match=re.escape(f"{path}: {words}")):
+        measures.gather({("asr", "deu", 6): path}, {("asr", "deu"): tmp_path / "plain.parquet"})
+
+
+def test_sentences_decoded_of_another_condition_are_refused(tmp_path):
+    plain = pd.DataFrame({"utterance": [1, 2], "text": "a", "tokens": [[1]] * 2, "ended": True})
+    write_table(plain, tmp_path / "plain.parquet", task="tr", language="deu")
+    path = tmp_path / "steered.parquet"
+    write_table(_steered(), path, task="asr", source="deu", step=6)
+    with pytest.raises(TableError, match=r"plain\.parquet: task: expected 'asr', got 'tr'"):
+        measures.gather({("asr", "deu", 6): path}, {("asr", "deu"): tmp_path / "plain.parquet"})

@@ -17,6 +17,7 @@ from steplens.studies.similarity_tables import similarity_tables
 
 LANGUAGES = ["deu", "nld", "cmn", "jpn"]
 ENCODER = {"module": "encoder"}
+OF_ENCODERS = ("encoder", "", None)
 SETTINGS = {"variance": 0.99, "sentences_per_component": 5, "shuffles": 2, "seed": 1}
 
 
@@ -140,7 +141,7 @@ def planted_tables(tmp_path_factory):
     level_of = {one: "high" if one in ("deu", "cmn") else "low" for one in LANGUAGES}
     names = ("pairs", "gaps", "lengths", "languages", "resources")
     tables = {name: folder / f"{name}.csv" for name in names}
-    similarity_tables([part], 20, 1, level_of, tables)
+    similarity_tables({OF_ENCODERS: part}, 20, 1, level_of, tables)
     return {name: pd.read_csv(path) for name, path in tables.items()}, read_parquet(part)
 
 
@@ -219,12 +220,12 @@ def test_a_language_without_a_level_is_in_none(planted_tables, tmp_path):
     write_parquet(planted_tables[1], part)
     names = ("pairs", "gaps", "lengths", "languages", "resources")
     tables = {name: folder / f"{name}.csv" for name in names}
-    similarity_tables([part], 20, 1, {"deu": "5"}, tables)
+    similarity_tables({OF_ENCODERS: part}, 20, 1, {"deu": "5"}, tables)
     alone = pd.read_csv(tables["resources"])
     assert set(alone["n_languages"]) == {1}
     assert alone.loc[alone["group"] == "language_gap", "value"].isna().all()
     assert alone.loc[alone["group"] == "modality_gap", "value"].notna().all()
-    similarity_tables([part], 20, 1, {}, tables)
+    similarity_tables({OF_ENCODERS: part}, 20, 1, {}, tables)
     empty = pd.read_csv(tables["resources"])
     assert empty.empty
     assert list(empty.columns) == list(alone.columns)

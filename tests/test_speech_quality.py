@@ -1,15 +1,17 @@
 """Which utterances are flagged, which are left out, and of which another take is asked for."""
 
-import json
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import write_table
 
-from steplens.atomic import write_csv, write_parquet
+from steplens.atomic import write_csv
 from steplens.left_out import read_left_out
+from steplens.records import read_record
 from steplens.speech_quality import COLUMNS, judge_speech, resynthesise
-from steplens.takes import first_attempts
+from steplens.takes import ask_for, first_attempts
 
 # Per utterance: what is wrong with its audio, whether there is any, its sentence, what asr made of it.
 SPOKEN = {
@@ -45,7 +47,8 @@ def write_run(folder, spoken, language="deu", engine="xtts", attempts=0, availab
     }  # fmt: skip
     paths = {name: {language: folder / language / f"{name}.parquet"} for name in frames}
     for name, frame in frames.items():
-        write_parquet(frame, paths[name][language])
+        told = {"task": "asr"} if name == "recognised" else {}
+        write_table(frame, paths[name][language], language=language, **told)
     return paths
 
 
@@ -140,22 +143,21 @@ def test_without_a_table_or_a_row_nothing_is_left_out(tmp_path):
 
 def asked(folder, language="deu"):
     path = folder / language / "first_attempts.json"
-    return json.loads(path.read_text())["attempts"] if path.exists() else None
+    return read_record(path)["attempts"] if path.exists() else None
 
 
 def test_the_next_attempt_is_asked_for(tmp_path, capsys):
     """After the one that is kept, of every flagged utterance; the others keep what they were asked."""
     path = judged(tmp_path, write_run(tmp_path, SPOKEN, attempts=[0, 0, 3, 1, 0]))
     folder = tmp_path / "speech"
-    (folder / "deu").mkdir(parents=True)
-    (folder / "deu" / "first_attempts.json").write_text('{"3": 2, "8": 1}')
+    ask_for(folder / "deu" / "first_attempts.json", "xtts", {3: 2, 8: 1})
     resynthesise(path, folder)
     assert asked(folder) == {"3": 2, "1": 1, "8": 4, "5": 2, "6": 1}
     assert "deu: another take of 4 utterances" in capsys.readouterr().out
 
 
 def test_what_was_asked_of_one_engine_says_nothing_about_another(tmp_path):
-    """Which asks anew; a file of an earlier version counts for any."""
+    """Which asks anew; nor does a file of another language, or one that is no record."""
     path = tmp_path / "deu" / "first_attempts.json"
     resynthesise(judged(tmp_path, write_run(tmp_path, SPOKEN, engine="xtts")), tmp_path)
     assert first_attempts(path, "xtts") == {1: 1, 8: 1, 5: 1, 6: 1}
@@ -164,8 +166,12 @@ def test_what_was_asked_of_one_engine_says_nothing_about_another(tmp_path):
     resynthesise(judged(tmp_path, other), tmp_path)
     assert first_attempts(path, "recorded") == {8: 1}
     assert first_attempts(path, "xtts") == {}
-    path.write_text('{"8": 4}')
-    assert first_attempts(path, "xtts") == first_attempts(path, "recorded") == {8: 4}
+    (tmp_path / "fra").mkdir()
+    shutil.copy(path, tmp_path / "fra")
+    assert first_attempts(tmp_path / "fra" / path.name, "recorded") == {}
+    for rest in ('{"8": 4}', "", "[]", '{"language": "deu", "engine": "recorded"}'):
+        path.write_text(rest)
+        assert first_attempts(path, "recorded") == {}
     assert first_attempts(tmp_path / "none.json", "xtts") == {}
 
 

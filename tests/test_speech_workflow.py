@@ -1,6 +1,5 @@
 """Speech through Snakemake itself: XTTS with its gate and resynthesis, and recorded against synthetic."""
 
-import json
 import os
 import re
 import shutil
@@ -20,6 +19,7 @@ from steplens.audio import write_wav
 from steplens.corpus import choose_sentences
 from steplens.engines.espeak import synthesize
 from steplens.languages import load_languages
+from steplens.records import read_record
 
 LANGUAGES = ("deu", "cmn")
 N_UTTERANCES = 6
@@ -117,7 +117,8 @@ def test_resynthesise_speaks_flagged_utterances_again_and_no_others(project, spo
     path = project / "results" / "xtts" / "speech" / "deu" / "first_attempts.json"
     flagged = spoken_by_xtts[spoken_by_xtts["flagged"]]
     german = flagged[flagged["language"] == "deu"].set_index("utterance")["attempt"]
-    assert json.loads(path.read_text()) == {
+    assert read_record(path) == {
+        "language": "deu",
         "engine": "xtts",
         "attempts": {str(one): n + 1 for one, n in german.sort_index().items()},
     }

@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import write_table
 from made_stores import NEURONS
 
-from steplens.atomic import write_parquet
 from steplens.rankings import Ranking, write_ranking
 from steplens.settings import Selection, tie_rules
 from steplens.studies.causal_ties import causal_ties
@@ -39,7 +39,7 @@ def outputs(path, task, texts):
          "target": "jpn", "utterance": 4, "text": texts(one)}
         for one in tie_rules(Selection())
     ]  # fmt: skip
-    write_parquet(pd.DataFrame(rows), path)
+    write_table(pd.DataFrame(rows), path, task=task, source="deu")
     return path
 
 
@@ -57,10 +57,10 @@ def test_ranges_are_over_all_rules_and_name_the_run_s_own_value(tmp_path):
     for task in ("s2t", "t2t"):
         paths[task], _ = made_ranking(tmp_path / f"{task}.zarr", task, tied=100)
     spoken = {"separation": "本", "column": "本 a", "random": "a b"}
-    texts = [
-        outputs(tmp_path / "asr.parquet", "asr", lambda one: spoken[one.ties]),
-        outputs(tmp_path / "tr.parquet", "tr", lambda one: "本 a a a"),
-    ]  # fmt: skip
+    texts = {
+        ("asr", "deu"): outputs(tmp_path / "asr.parquet", "asr", lambda one: spoken[one.ties]),
+        ("tr", "deu"): outputs(tmp_path / "tr.parquet", "tr", lambda one: "本 a a a"),
+    }
     tie_sensitivity(
         texts, {1: (paths["s2t"], paths["t2t"])}, tmp_path, K, Selection(), min_source_rate=0.1
     )

@@ -8,6 +8,12 @@ CAUSAL_TASKS = {
     "text_encoder": list(TEXT_TWIN.values()),
     "decoder": list(TASKS),
 }
+CAUSAL_TEXTS = [
+    (module, lang, task)
+    for module, tasks in CAUSAL_TASKS.items()
+    for task in tasks
+    for lang in LANGUAGES
+]
 CAUSAL_TABLES = ("effects", "by_language")
 CAUSAL_TIES = study_table("causal", "ties")
 
@@ -184,12 +190,7 @@ rule summarize_causal:
     message:
         "causal: effects and intervals"
     input:
-        texts=[
-            causal_texts(module, lang, task)
-            for module, tasks in CAUSAL_TASKS.items()
-            for task in tasks
-            for lang in LANGUAGES
-        ],
+        texts=[causal_texts(*key) for key in CAUSAL_TEXTS],
         unchanged=[decoding(task, lang) for task in TASKS for lang in LANGUAGES],
         corpora=[corpus(lang) for lang in LANGUAGES],
         references=fetched(REFERENCES),
@@ -221,6 +222,7 @@ rule summarize_causal:
             "sacrebleu",
         ),
         references=CONFIG.corpus.revision if FROM_HUB else files_digest(REFERENCES),
+        texts=CAUSAL_TEXTS,
         unchanged=[(task, lang) for task in TASKS for lang in LANGUAGES],
     script:
         "../scripts/causal_summarize.py"

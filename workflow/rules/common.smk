@@ -289,6 +289,10 @@ def made_now():
         for rule in workflow.rules:
             if any(one.match(path) for one in rule.output):
                 wildcards = SimpleNamespace(**rule.get_wildcards(path))
+                if getattr(wildcards, "lang", LANGUAGES[0]) not in LANGUAGES:
+                    continue
+                if int(getattr(wildcards, "tt", STEPS[0])) not in STEPS:
+                    continue
                 params = {
                     name: value(wildcards) if callable(value) else value
                     for name, value in rule.params.items()

@@ -112,6 +112,14 @@ rule similarity_tables:
             seed=CONFIG.seed,
             level_of=LEVEL_OF,
         ),
+        parts=[
+            ("encoder", "", None),
+            *(
+                ("decoder", f"{task}_{TEXT_TWIN[task]}", step)
+                for task in TEXT_TWIN
+                for step in STEPS
+            ),
+        ],
         code=code_digest("studies.similarity_tables", script="similarity_tables"),
     script:
         "../scripts/similarity_tables.py"

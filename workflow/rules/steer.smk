@@ -88,6 +88,7 @@ rule summarize_steering:
             rate_tokens=CONFIG.steering.rate_tokens,
         ),
         code=code_digest("summarizing", script="summarize_steering"),
+        steered=STEERED,
         unsteered=UNSTEERED,
         written=[(LANGUAGE[lang].script, LANGUAGE[lang].fasttext) for lang in LANGUAGES],
     script:

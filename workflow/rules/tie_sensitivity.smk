@@ -53,9 +53,7 @@ rule tie_sensitivity:
     message:
         "ties: how far results move when ties are broken in another way: {output[0]}"
     input:
-        texts=[
-            TIES / "texts" / task / f"{lang}.parquet" for task in STEERED_TASKS for lang in TARGETS
-        ],
+        texts=[TIES / "texts" / task / f"{lang}.parquet" for task, lang in UNSTEERED],
         speech=[decoder_ranking("s2t", step) for step in STEPS],
         text=[decoder_ranking("t2t", step) for step in STEPS],
         left_out=LEFT_OUT,
@@ -79,6 +77,7 @@ rule tie_sensitivity:
             min_source_rate=CONFIG.steering.min_source_rate,
             rate_tokens=CONFIG.steering.rate_tokens,
         ),
+        texts=UNSTEERED,
         code=code_digest("tie_sensitivity", script="tie_sensitivity"),
     script:
         "../scripts/tie_sensitivity.py"

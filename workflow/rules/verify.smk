@@ -2,12 +2,26 @@
 # what this configuration would have made. Nothing is changed, and nothing is run again by it.
 
 
+# Rules whose results keep which model and which code made them.
+WITH_MODEL = (
+    "encode_speech",
+    "encode_text",
+    "decode",
+    "capture",
+    "steer",
+    "steer_ties",
+    "causal_decoder",
+    "causal_speech_encoder",
+    "causal_text_encoder",
+)
+
+
 localrules:
     verify,
 
 
 rule verify:
-    """Read every store, table and audio file of the run and say what is wrong (docs/integrity.md)."""
+    """Read everything that lies in the results and say what is wrong (docs/integrity.md)."""
     message:
         "verify: reading everything in {RESULTS}"
     log:
@@ -22,8 +36,10 @@ rule verify:
         steps=STEPS,
         made_by={
             name: {"model": dict(MODEL), "code": getattr(rules, name).params.code}
-            for name in ("encode_speech", "encode_text", "decode", "capture")
+            for name in WITH_MODEL
+            if hasattr(rules, name)
         },
+        made_now=lambda wildcards: made_now(),
         dtype=CONFIG.store.dtype,
         n_utterances=CONFIG.corpus.n_utterances,
         fixed_seconds=CONFIG.encoding.fixed_seconds,

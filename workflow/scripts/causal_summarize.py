@@ -13,7 +13,7 @@ keys = [tuple(key) for key in params.unchanged]
 run_stage(
     snakemake,
     "studies.causal_summary:summarize_causal",
-    texts=[Path(path) for path in given.texts],
+    texts=dict(zip(map(tuple, params.texts), map(Path, given.texts), strict=True)),
     unchanged=dict(zip(keys, map(Path, given.unchanged), strict=True)),
     corpora=dict(zip(params.languages, map(Path, given.corpora), strict=True)),
     folder=fleurs_folder(snakemake.config["corpus"]),

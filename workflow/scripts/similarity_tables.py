@@ -10,7 +10,9 @@ from steplens.job import run_stage
 run_stage(
     snakemake,
     "studies.similarity_tables:similarity_tables",
-    parts=[Path(path) for path in snakemake.input.parts],
+    parts=dict(
+        zip(map(tuple, snakemake.params.parts), map(Path, snakemake.input.parts), strict=True)
+    ),
     n_resamples=snakemake.params.n_resamples,
     seed=snakemake.params.seed,
     level_of=snakemake.params.level_of,

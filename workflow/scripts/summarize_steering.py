@@ -7,12 +7,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from steplens.job import run_stage
 
-unsteered = zip(snakemake.params.unsteered, map(Path, snakemake.input.unsteered), strict=True)
+
+def keyed(name):
+    """Inputs by the keys that the rule lists beside them."""
+    keys = (tuple(key) for key in snakemake.params[name])
+    return dict(zip(keys, map(Path, snakemake.input[name]), strict=True))
+
+
 run_stage(
     snakemake,
     "summarizing:summarize_steering",
-    steered=[Path(path) for path in snakemake.input.steered],
-    unsteered={tuple(key): path for key, path in unsteered},
+    steered=keyed("steered"),
+    unsteered=keyed("unsteered"),
     n_resamples=snakemake.params.n_resamples,
     seed=snakemake.params.seed,
     min_source_rate=snakemake.params.min_source_rate,

@@ -12,7 +12,7 @@ pairs = zip(map(Path, inputs.speech), map(Path, inputs.text), strict=True)
 run_stage(
     snakemake,
     "tie_sensitivity:tie_sensitivity",
-    texts=[Path(path) for path in inputs.texts],
+    texts=dict(zip(map(tuple, params.texts), map(Path, inputs.texts), strict=True)),
     rankings=dict(zip(params.steps, pairs, strict=True)),
     folder=Path(snakemake.output[0]).parent,
     k=params.k,

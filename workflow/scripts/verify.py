@@ -16,6 +16,7 @@ run_stage(
     tasks=params.tasks,
     steps=params.steps,
     made_by=params.made_by,
+    made_now=params.made_now,
     dtype=params.dtype,
     n_utterances=params.n_utterances,
     fixed_seconds=params.fixed_seconds,

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 
 from .activations import Recorded, Recorder, require_finite_states
-from .atomic import read_parquet, table_digest
+from .atomic import table_digest
 from .batching import pad_states
+from .conditions import read_condition
 from .decoding import Decoder
 from .dumping import dump
 from .groups import StoreError
@@ -60,14 +61,15 @@ def capture(
     made_by : mapping
         As in ``provenance``.
     """
-    decoded = read_parquet(decoding)
+    decoded = read_condition(decoding, ["utterance"], task=task, language=language)
     data = open_store(encoder_store, modality=MODALITY_OF[task], language=language)
     require_same_model(data.attrs, source, made_by, encoder_store)
-    if decoded.attrs.get("encoder_store") != data.attrs["digest"]:
+    decoded_from = decoded.attrs["inputs"]["encoder_store"]
+    if decoded_from != data.attrs["digest"]:
         raise StoreError(
             f"{decoding}: expected sentences decoded from {encoder_store} with digest "
-            f"{data.attrs['digest']}, got some of {decoded.attrs.get('encoder_store')}; delete the table "
-            "and run the workflow again"
+            f"{data.attrs['digest']}, got some of {decoded_from}; delete the table and run the "
+            "workflow again"
         )
     utterances = data["utterance"].to_numpy()
     if not np.array_equal(decoded["utterance"], utterances):

@@ -252,5 +252,9 @@ def write_corpus(
         log.warning("%s: expected %s script, got another in %d of %d sentences, which are kept: %s; their "
                     "column script_share says how much",
                     language.code, language.script, len(others), len(chosen), _some(others))  # fmt: skip
+    chosen.attrs = {
+        "language": language.code, "splits": list(splits), "n_utterances": n_utterances, "seed": seed,
+        "parallel_over": [one.code for one in parallel_over],
+    }  # fmt: skip
     write_parquet(chosen, output)
     log.info("%s: %d sentences from %s", language.code, len(chosen), ", ".join(splits))

@@ -12,6 +12,7 @@ import torch
 from .activations import require_finite_states
 from .atomic import write_parquet
 from .batching import pad_states, run_batches
+from .conditions import of_condition
 from .generation import generate
 from .greedy_settings import require_plain_greedy
 from .model_source import ModelSource
@@ -132,7 +133,8 @@ def decode(
     output : path
     max_new_tokens, batch_size : int
     made_by : mapping
-        As in ``provenance``; the table keeps it, and the digest of the store, among its ``attrs``.
+        As in ``provenance``; the table keeps it, and the digest of the store, among its ``attrs``
+        (``conditions.py``).
     """
     data = open_store(encoder_store, modality=MODALITY_OF[task], language=language)
     require_same_model(data.attrs, source, made_by, encoder_store)
@@ -162,10 +164,10 @@ def decode(
             "text": [decoder.text(tokens) for tokens in contents],
         }
     )
-    table.attrs = {
-        "task": task, "language": language, "encoder_store": data.attrs["digest"],
-        "made_by": dict(made_by),
-    }  # fmt: skip
+    condition = {"task": task, "language": language, "output_language": target}
+    table.attrs = of_condition(
+        condition, {**made_by, "max_new_tokens": max_new_tokens}, {"encoder_store": encoder_store}
+    )
     write_parquet(table, output)
     log.info("%s %s: %d sentences, %.1f tokens on average", task, language, len(states),
              np.mean([len(tokens) for tokens in contents]))  # fmt: skip

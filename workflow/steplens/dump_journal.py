@@ -1,7 +1,8 @@
 """Which windows of a dump are whole, so that a job that runs again keeps them.
 
 ``dump.json`` lies in the folder of a store. It names what determines the store's content (code,
-configuration and inputs, as one key) and holds the digest of every row that is on disk. It is replaced
+configuration and inputs, as one key) and holds the digest of every row that is on disk, as a record with
+its own digest (``records.py``). It is replaced
 after each window, atomically; of a dump with another key, or in another format, nothing is kept. It stays
 when the store is committed: Snakemake removes the commit mark of what it runs again, for example because an
 input was made anew with the same content, and then nothing has to be computed.
@@ -15,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from .atomic import write_json
 from .groups import FORMAT_VERSION
+from .records import read_record, write_record
 
 NAME = "dump.json"
 
@@ -46,7 +47,7 @@ def write_journal(
         "row_digests": [digest.tobytes().hex() for digest in row_digests],
         "n_positions": None if n_positions is None else n_positions.tolist(),
     }
-    write_json(folder / NAME, content, indent=None)
+    write_record(content, folder / NAME)
 
 
 def read_journal(folder: Path, key: str) -> tuple[np.ndarray, np.ndarray | None]:
@@ -57,14 +58,10 @@ def read_journal(folder: Path, key: str) -> tuple[np.ndarray, np.ndarray | None]
     row_digests : (n, 32) uint8 array
     n_positions : (n,) int32 array or None
     """
-    none = np.zeros((0, 32), dtype=np.uint8), None
-    try:
-        content = json.loads((folder / NAME).read_bytes())
-        if content["key"] != key:
-            return none
-        digests = [np.frombuffer(bytes.fromhex(one), np.uint8) for one in content["row_digests"]]
-        n_positions = content["n_positions"]
-        positions = None if n_positions is None else np.array(n_positions, dtype=np.int32)
-        return np.reshape(digests, (-1, 32)).astype(np.uint8), positions
-    except (OSError, ValueError, KeyError, TypeError):
-        return none
+    content = read_record(folder / NAME)
+    if content is None or content["key"] != key:
+        return np.zeros((0, 32), dtype=np.uint8), None
+    digests = [np.frombuffer(bytes.fromhex(one), np.uint8) for one in content["row_digests"]]
+    n_positions = content["n_positions"]
+    positions = None if n_positions is None else np.array(n_positions, dtype=np.int32)
+    return np.reshape(digests, (-1, 32)).astype(np.uint8), positions

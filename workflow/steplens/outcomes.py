@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 from rapidfuzz.distance import Levenshtein
 
-from .atomic import read_parquet
 from .bootstrap import SentenceDraws, percentile_interval
+from .conditions import read_condition
 from .control import (
     ALL_PAIRS,
     PAIRS_OF_THE_PAPER,
@@ -28,19 +28,22 @@ from .control import (
 from .language_id import language_probabilities
 from .languages import Language
 from .repetition import longest_repeat
+from .steered_outputs import TRIAL
 from .writing import Tokens
 
 CONTROLS = ("unsteered", "random", "other_language", "steered")
 CONDITION = ["task", "step", "source", "target", "control"]
 
 
-def gather(steered: list[Path], unsteered: dict[tuple[str, str], Path]) -> pd.DataFrame:
+def gather(
+    steered: dict[tuple[str, str, int], Path], unsteered: dict[tuple[str, str], Path]
+) -> pd.DataFrame:
     """All outcomes of a run.
 
     Parameters
     ----------
-    steered : list of path
-        ``steering/texts/…`` of every task, source and step.
+    steered : dict
+        (task, source, step) to ``steering/texts/…``.
     unsteered : dict
         (task, source) to ``decoding/<task>/<source>.parquet``.
 
@@ -49,12 +52,20 @@ def gather(steered: list[Path], unsteered: dict[tuple[str, str], Path]) -> pd.Da
     DataFrame
         The columns of ``CONDITION``, seed, utterance, ended, longest_repeat, text, and the
         unsteered text of the same sentence as ``reference``.
+
+    Raises
+    ------
+    TableError
+        A table is of another condition than its key says, or has an output twice.
     """
+    plain_of = {
+        (task, source): read_condition(path, ["utterance"], task=task, language=source)
+        for (task, source), path in unsteered.items()
+    }
     parts = []
-    for path in steered:
-        texts = read_parquet(path)
-        task, source, step = texts[["task", "source", "step"]].iloc[0]
-        plain = read_parquet(unsteered[task, source]).set_index("utterance")
+    for (task, source, step), path in steered.items():
+        texts = read_condition(path, TRIAL, task=task, source=source, step=step)
+        plain = plain_of[task, source].set_index("utterance")
         texts["reference"] = plain["text"].loc[texts["utterance"]].to_numpy()
         parts.append(texts)
         used = plain.loc[texts["utterance"].unique()].reset_index()

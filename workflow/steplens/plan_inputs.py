@@ -27,6 +27,7 @@ from .planning import (
     published_model,
 )  # fmt: skip
 from .rates import Rate, choose_rate, observed_rate
+from .steered_outputs import GENERATED, n_generated
 
 # --- jobs ------------------------------------------------------------------------------------------
 
@@ -252,10 +253,6 @@ def observed_rates(
     return rates
 
 
-# Of steer: how many outputs its last job generated (``steered_outputs.py``).
-GENERATED = ".parts/generated.json"
-
-
 def _benchmarked(results: Path, language: str, engine: str):
     """(rule, name of the benchmark, output) of every job of a language that may have run."""
     yield f"speech_{engine}", f"speech/{language}", results / "speech" / f"{language}.parquet"
@@ -267,7 +264,7 @@ def _benchmarked(results: Path, language: str, engine: str):
     for path in sorted((results / "decoder").glob(f"*/{language}/step-*.zarr/{COMMIT_MARK}")):
         step, task = path.parent.stem, path.parts[-4]
         yield "capture", f"capture/{task}/{language}/{step}", path
-    for path in sorted((results / "steering" / "texts").glob(f"*/{language}/{GENERATED}")):
+    for path in sorted((results / "steering" / "texts").glob(f"*/{language}/.parts/{GENERATED}")):
         yield "steer", f"steer/{path.parts[-4]}/{language}", path
 
 
@@ -287,7 +284,7 @@ def _rows(output: Path) -> tuple[int, int | None, bool | None] | None:
             n, n_neurons = mark["consolidated_metadata"]["metadata"]["activation"]["shape"]
             return n, n_neurons, mark["attributes"]["device"] == "cuda"
         if output.suffix == ".json":  # of steer: what its last job did not find there
-            n = json.loads(output.read_text(encoding="utf-8"))["outputs"]
+            n = n_generated(output.parent)
             return (n, None, None) if n else None
         from pyarrow.parquet import read_metadata
 

@@ -26,6 +26,7 @@ from .atomic import read_parquet, write_parquet
 from .audio import SAMPLING_RATE_HZ, too_long, write_wav
 from .batching import length_sorted_batches
 from .code_digest import code_digest
+from .conditions import of_condition
 from .engines import Engine, Request, Take
 from .languages import Language
 from .progress import progress
@@ -122,9 +123,11 @@ def synthesize_corpus(
         for one, take in zip(wanted, takes, strict=True)
     ]
     _remove_others(folder, {one.path.name for one in wanted})
-    table = pd.DataFrame(rows)
     types = {"seconds_per_character": "float64", "available": "Int64"}
-    write_parquet(table.astype(types), output)
+    table = pd.DataFrame(rows).astype(types)
+    condition = {"language": language.code, "engine": engine}
+    table.attrs = of_condition(condition, fixed | {"checks": checks}, {"corpus": corpus})
+    write_parquet(table, output)
     log.info("%s: %.0f s of speech by %s, %d of %d utterances with a problem", language.code,
              table["seconds"].sum(), engine, (table["problem"] != "").sum(), len(table))  # fmt: skip
 

@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .atomic import read_csv, read_parquet, write_csv
+from .atomic import read_csv, write_csv
+from .conditions import read_condition
 from .scoring import character_error_rate
 from .takes import ask_for
+from .tasks import IDENTIFICATION_TASK
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +49,13 @@ def judge_speech(
     output : path
     """
     parts = [
-        _judged(language, *map(read_parquet, (corpora[language], spoken[language], path)), max_cer)
+        _judged(
+            language,
+            read_condition(corpora[language], ["utterance"], language=language),
+            read_condition(spoken[language], ["utterance"], language=language),
+            read_condition(path, ["utterance"], task=IDENTIFICATION_TASK, language=language),
+            max_cer,
+        )
         for language, path in recognised.items()
     ]
     table = pd.concat(parts, ignore_index=True)

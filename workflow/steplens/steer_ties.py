@@ -2,18 +2,20 @@
 
 import logging
 from collections.abc import Collection, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from .atomic import read_parquet, write_parquet
+from .atomic import write_parquet
+from .conditions import of_condition, read_condition
 from .fixed_generation import generate_fixed, missing_jobs
 from .intervention import control_columns, replacement
 from .model_source import ModelSource
 from .rankings import open_ranking
 from .settings import Selection, tie_rules
-from .steered_outputs import COLUMNS, SteeredOutputs
+from .steered_outputs import COLUMNS, TRIAL, SteeredOutputs
 from .store import open_store, read_states
 from .tasks import IDENTIFICATION_TASK, MODALITY_OF
 
@@ -80,7 +82,8 @@ def steer_ties(
     }
     known = SteeredOutputs(output.parent / ".parts" / output.stem, determined_by)
     for step, path in steered.items():
-        known.add(_written(path, ranked[step], k, selection, known))
+        table = read_condition(path, TRIAL, task=task, source=language, step=step)
+        known.add(_written(table, ranked[step], k, selection, known))
     missing = missing_jobs(fixed, utterances, [known])
     if missing:
         from .provenance import require_same_model
@@ -97,15 +100,24 @@ def steer_ties(
         for rule, step, target, digest in plan
         for utterance in utterances
     ]  # fmt: skip
-    write_parquet(pd.DataFrame(rows), output)
+    table = pd.DataFrame(rows)
+    inputs = {"encoder_store": encoder_store}
+    for step in rankings:
+        inputs |= {f"ranking {step}": rankings[step], f"steered {step}": steered[step]}
+    settings = {
+        "k": k, "n_utterances": n_utterances, "max_new_tokens": max_new_tokens,
+        "selection": asdict(selection),
+    }  # fmt: skip
+    condition = {"module": "decoder", "task": task, "source": language}
+    table.attrs = of_condition(condition, {**made_by, **settings}, inputs)
+    write_parquet(table, output)
     known.close()
     log.info("%s %s: %d sets of neurons, %d outputs generated, the others were there", task, language,
              len(fixed), len(missing))  # fmt: skip
 
 
-def _written(path, ranking, k: int, selection: Selection, known: SteeredOutputs) -> list[dict]:
+def _written(table, ranking, k: int, selection: Selection, known: SteeredOutputs) -> list[dict]:
     """Outputs of ``steer`` that are not known yet, by the digest of what was fixed."""
-    table = read_parquet(path)
     table = table[table["control"] == "steered"]
     rows = []
     for target, part in table.groupby("target"):

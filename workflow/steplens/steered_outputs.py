@@ -7,7 +7,8 @@ new, and an interrupted job goes on where it was. Layout of the folder::
     <key>/part-<n>.parquet     outputs of one batch; all in one once the job has ended
     generated.json             how many outputs the last job generated, for ``snakemake plan``
 
-The key is a digest of all else that determines an output. Folders of other keys are removed.
+The key is a digest of all else that determines an output, and every table names it. Folders of other keys
+are removed.
 """
 
 import hashlib
@@ -20,10 +21,14 @@ from typing import Any
 
 import pandas as pd
 
-from .atomic import read_parquet, write_json, write_parquet
+from .atomic import TableError, read_parquet, write_parquet
+from .records import read_record, write_record
 
 log = logging.getLogger(__name__)
 
+GENERATED = "generated.json"
+# What tells the rows of a table of steer apart.
+TRIAL = ["target", "control", "seed", "utterance"]
 COLUMNS = ["fixed", "utterance", "n_tokens", "ended", "longest_repeat", "text"]
 
 
@@ -41,7 +46,8 @@ class SteeredOutputs:
     def __init__(self, folder: Path, determined_by: Mapping[str, Any]):
         content = json.dumps(determined_by, sort_keys=True)
         self._root = folder
-        self._folder = folder / hashlib.sha256(content.encode()).hexdigest()[:32]
+        self._key = hashlib.sha256(content.encode()).hexdigest()[:32]
+        self._folder = folder / self._key
         self._folder.mkdir(parents=True, exist_ok=True)
         for other in folder.iterdir():
             if other.is_dir() and other != self._folder:
@@ -56,7 +62,7 @@ class SteeredOutputs:
             try:
                 if not path.name.startswith("part-"):
                     raise ValueError("the rest of an interrupted write")
-                self._take(read_parquet(path)[COLUMNS].to_dict("records"))
+                self._take(read_part(path)[COLUMNS].to_dict("records"))
             except (OSError, ValueError, KeyError) as error:
                 log.warning("%s: not used, its outputs are generated again: %s", path, error)
                 path.unlink()
@@ -82,7 +88,9 @@ class SteeredOutputs:
     def _write(self, rows: list[dict[str, Any]]) -> None:
         number = 1 + max((int(path.stem.removeprefix("part-")) for path in self._parts), default=0)
         self._parts.append(self._folder / f"part-{number:06d}.parquet")
-        write_parquet(pd.DataFrame(rows, columns=COLUMNS), self._parts[-1])
+        table = pd.DataFrame(rows, columns=COLUMNS)
+        table.attrs = {"key": self._key}
+        write_parquet(table, self._parts[-1])
 
     def close(self) -> None:
         """Put all parts into one, and note how many outputs are new."""
@@ -92,4 +100,27 @@ class SteeredOutputs:
             for path in old:
                 path.unlink()
             self._parts = self._parts[-1:]
-        write_json(self._root / "generated.json", {"outputs": len(self._known) - self._n_found})
+        write_record({"outputs": len(self._known) - self._n_found}, self._root / GENERATED)
+
+
+def read_part(path: Path) -> pd.DataFrame:
+    """A table of outputs, under the key that its folder names.
+
+    Raises
+    ------
+    TableError
+        It is damaged, or lies in the folder of another key.
+    """
+    table = read_parquet(path)
+    if table.attrs.get("key") != path.parent.name:
+        raise TableError(
+            f"{path}: expected outputs under the key of the folder, got some under "
+            f"{table.attrs.get('key')}; delete the file, and they are generated again"
+        )
+    return table
+
+
+def n_generated(folder: Path) -> int | None:
+    """How many outputs the last job generated there; None where nothing tells."""
+    found = read_record(folder / GENERATED)
+    return None if found is None else found["outputs"]

@@ -9,13 +9,14 @@ them share the batches. The unsteered run is the decode stage's output.
 import logging
 import zlib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from .atomic import write_parquet
+from .conditions import of_condition
 from .fixed_generation import generate_fixed, missing_jobs
 from .intervention import (
     Replacement,
@@ -187,6 +188,19 @@ def steer(
         frame.insert(0, "source", language)
         frame.insert(2, "task", task)
         frame.insert(3, "step", step)
+        frame.attrs = of_condition(
+            {"module": "decoder", "task": task, "source": language, "step": step},
+            {
+                **made_by,
+                "k": k,
+                "n_utterances": n_utterances,
+                "n_random": n_random,
+                "seed": seed,
+                "max_new_tokens": max_new_tokens,
+                "selection": asdict(selection),
+            },
+            {"ranking": rankings[step], "encoder_store": encoder_store},
+        )
         write_parquet(frame, outputs[step])
         log.info("%s %s step %d: %d outputs of %d interventions", task, language, step, len(rows),
                  len(plan))  # fmt: skip

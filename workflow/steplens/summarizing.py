@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 
 from . import outcomes as measures
-from .atomic import read_parquet, write_csv
+from .atomic import write_csv
 from .bootstrap import SentenceDraws, percentile_interval
+from .conditions import read_condition
 from .corpus import read_sentences
 from .groups import reading
 from .languages import load_languages
@@ -19,7 +20,7 @@ from .writing import Tokens
 
 
 def summarize_steering(
-    steered: list[Path],
+    steered: dict[tuple[str, str, int], Path],
     unsteered: dict[tuple[str, str], Path],
     n_resamples: int,
     seed: int,
@@ -31,7 +32,8 @@ def summarize_steering(
 ) -> None:
     """Write ``steering/*.csv``: control rates, effects, effect ratios, probabilities, quality.
 
-    Outputs of sentences that ``left_out`` (``tables/speech_quality.csv``) leaves out do not count.
+    ``steered`` and ``unsteered`` as in ``outcomes.gather``. Outputs of sentences that ``left_out``
+    (``tables/speech_quality.csv``) leaves out do not count.
     ``rate_tokens`` says what counts as a token for the control rate (``control.control_rate``).
     """
     languages = load_languages()
@@ -95,7 +97,7 @@ def score_decoding(
     target = read_sentences(folder, load_languages()[output_language], splits)
     translated = target.set_index("utterance")["text"]
     own = {
-        language: read_parquet(path).set_index("utterance")["text"]
+        language: read_condition(path, language=language).set_index("utterance")["text"]
         for language, path in corpora.items()
     }
     sentences = np.concatenate([texts.index for texts in own.values()])
@@ -103,7 +105,8 @@ def score_decoding(
     rows = []
     for (task, language), path in decodings.items():
         references = translated if task in TRANSLATIONS else own[language]
-        decoded = read_parquet(path).set_index("utterance")["text"]
+        decoded = read_condition(path, ["utterance"], task=task, language=language)
+        decoded = decoded.set_index("utterance")["text"]
         both = pd.DataFrame({"text": decoded, "reference": references.reindex(decoded.index)})
         both = both.drop(index=skipped.get(language, []), errors="ignore").dropna()
         edits, lengths = (

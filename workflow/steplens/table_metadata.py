@@ -38,7 +38,7 @@ _OWN_DIGEST = "steplens:digest"
 # Of a rule's parameters, those that say which code runs; told_apart repeats what stands beside it.
 _CODE = ("code", "libraries")
 _REPEATED = "told_apart"
-_KEPT = (".csv", ".parquet", "zarr.json")
+_KEPT = (".csv", ".parquet", "zarr.json", ".svg", ".png", ".html")
 _MOST_SHOWN = 100
 
 

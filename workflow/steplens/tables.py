@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from .atomic import read_csv, read_parquet, write_csv
+from .atomic import read_csv, write_csv
+from .conditions import read_condition
 from .control import ALL_PAIRS
 from .outcomes import CONTROLS
+from .steered_outputs import TRIAL
 
 PAIR = ["task", "source", "target", "step"]
 N_EXAMPLES = 2  # a pair and step
@@ -73,14 +75,20 @@ def example_table(
     """
     texts = {}
     for (task, source, step), path in steered.items():
-        frame = read_parquet(path)
+        frame = read_condition(path, TRIAL, task=task, source=source, step=step)
         frame = frame[frame["control"] == "steered"]
         for target, part in frame.groupby("target", sort=False):
             texts[task, source, target, step] = part.set_index("utterance")["text"]
-    plain = {key: read_parquet(path).set_index("utterance")["text"]
-             for key, path in unsteered.items()}  # fmt: skip
-    references = {source: read_parquet(path).set_index("utterance")["text"]
-                  for source, path in corpora.items()}  # fmt: skip
+    plain = {
+        (task, source): read_condition(path, task=task, language=source).set_index("utterance")[
+            "text"
+        ]
+        for (task, source), path in unsteered.items()
+    }
+    references = {
+        source: read_condition(path, language=source).set_index("utterance")["text"]
+        for source, path in corpora.items()
+    }
     rows = []
     for source, target in pairs:
         for step in sorted({key[3] for key in texts}):

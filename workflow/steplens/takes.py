@@ -1,24 +1,27 @@
 """The journal of one language's takes: what was spoken so far, so that nothing is spoken twice.
 
 ``takes.jsonl`` beside the audio holds a line for every take ever made: which utterance and attempt,
-a key of everything that the audio depends on, its measures and the digest of its file. A line is
-written after the file; one that was torn is forgotten. A take that failed a check and is followed by
-another has no file, and an empty digest.
+a key of everything that the audio depends on, its measures and the digest of its file, as a record with
+a digest of its own (``records.py``). A line is written after the file; one that was torn or damaged is
+forgotten. A take that failed a check and is followed by another has no file, and an empty digest of it.
 
 ``first_attempts.json`` beside it says with which takes to begin where it is not with the first.
 """
 
 import hashlib
 import json
+import logging
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .atomic import write_json
+from .records import RecordError, from_line, read_record, to_line, write_record
+
+log = logging.getLogger(__name__)
 
 # Of a line: counts up when its fields change, and takes of another format are made again.
-_FORMAT = 1
+_FORMAT = 2
 
 
 class Journal:
@@ -43,12 +46,17 @@ class Journal:
         if len(whole) < len(data):  # the writer was killed within a line
             with self._path.open("r+b") as file:
                 file.truncate(len(whole))
-        for line in whole.split(b"\n"):
+        n_damaged = 0
+        for line in whole.split(b"\n")[:-1]:
             try:
-                take = json.loads(line)
+                take = from_line(line)
+            except RecordError:  # zeros after the power failed, a flipped bit, an earlier version
+                n_damaged += 1
+            else:
                 self._takes[take["utterance"], take["attempt"]] = take
-            except (ValueError, TypeError, KeyError):  # empty, or zeros after the power failed
-                continue
+        if n_damaged:
+            log.warning("%s: %d lines are not as they were written: their takes are made again",
+                        self._path, n_damaged)  # fmt: skip
 
     def find(self, utterance: int, attempt: int, key: str) -> dict[str, Any] | None:
         """The take of this attempt, if it was made under this key."""
@@ -63,7 +71,7 @@ class Journal:
         }
         self._takes[take["utterance"], take["attempt"]] = plain
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(plain, ensure_ascii=False) + "\n")
+            file.write(to_line(plain) + "\n")
 
 
 def take_key(**depends_on: Any) -> str:
@@ -80,20 +88,25 @@ def file_digest(path: Path) -> str:
 def first_attempts(path: Path, engine: str | None) -> dict[int, int]:
     """Utterance to the attempt to begin with, as ``ask_for`` left them for this engine.
 
-    What was asked of one engine says nothing about another one's takes. Files of earlier versions do
-    not name the engine; they count for any.
+    What was asked of one engine says nothing about another one's takes, nor do files of another language.
     """
-    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    if "engine" in found:
-        found = found["attempts"] if found["engine"] == engine else {}
-    return {int(utterance): attempt for utterance, attempt in found.items()}
+    found = read_record(path)
+    if found is None or (found["language"], found["engine"]) != (path.parent.name, engine):
+        return {}
+    return {int(utterance): attempt for utterance, attempt in found["attempts"].items()}
 
 
 def ask_for(path: Path, engine: str, attempts: Mapping[int, int]) -> None:
-    """Begin with these attempts of an engine; what was asked for before stays, but of another engine."""
+    """Begin with these attempts of an engine; what was asked for before stays, but of another engine.
+
+    Parameters
+    ----------
+    path : path
+        ``speech/<language>/first_attempts.json``.
+    engine : str
+    attempts : mapping
+        Utterance to attempt.
+    """
     asked = first_attempts(path, engine) | dict(attempts)
-    content = {
-        "engine": engine,
-        "attempts": {str(utterance): attempt for utterance, attempt in sorted(asked.items())},
-    }
-    write_json(path, content)
+    plain = {str(utterance): attempt for utterance, attempt in sorted(asked.items())}
+    write_record({"language": path.parent.name, "engine": engine, "attempts": plain}, path)

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .atomic import read_parquet, write_csv
+from .atomic import write_csv
 from .comparing import most_tied, overlap_of
 from .comparison import diagonal_ratio
+from .conditions import read_condition
 from .control import effect_ratios, pooled_rate, script_counts
 from .languages import load_languages
 from .left_out import read_left_out
@@ -31,7 +32,7 @@ PAIR = ["task", "step", "source", "target"]
 
 
 def tie_sensitivity(
-    texts: list[Path],
+    texts: Mapping[tuple[str, str], Path],
     rankings: Mapping[int, tuple[Path, Path]],
     folder: Path,
     k: int,
@@ -48,8 +49,8 @@ def tie_sensitivity(
 
     Parameters
     ----------
-    texts : list of path
-        Of ``steer_ties``.
+    texts : mapping
+        (task, source) to the table of ``steer_ties``.
     rankings : mapping of int to (path, path)
         By step, of s2t and of t2t.
     folder : path
@@ -106,10 +107,18 @@ def _ratios(rankings, k: int, own: Selection) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _rates(texts: list[Path], tokens: Tokens, left_out: Path | None) -> pd.DataFrame:
+def _rates(
+    texts: Mapping[tuple[str, str], Path], tokens: Tokens, left_out: Path | None
+) -> pd.DataFrame:
     """Control rates of pairs in different scripts, a row per condition and rule."""
     languages = load_languages()
-    outcomes = pd.concat([read_parquet(path) for path in texts])
+    unique = [*RULE, "step", "target", "utterance"]
+    outcomes = pd.concat(
+        [
+            read_condition(path, unique, task=task, source=source)
+            for (task, source), path in texts.items()
+        ]
+    )
     outcomes = without(outcomes.reset_index(drop=True), read_left_out(left_out))
     rows = []
     for key, part in outcomes.groupby([*RULE, *PAIR], sort=False):

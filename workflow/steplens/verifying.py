@@ -1,39 +1,57 @@
 """``snakemake verify``: whether everything of a run is on disk as it was written, and belongs together.
 
-Every store and ranking is read whole and compared with its digest, every audio file and table with its
-checksum; then what each says of itself with where it lies, with the configuration, and with the inputs
-that it was made from. What is not there yet is counted, and is no error.
+Everything that lies in ``results/<run>`` is looked at: ``results_layout.py`` says what a file is, and each
+is claimed by one check (``result_checks.py``). Stores, rankings and tables are read whole and compared with
+their digests, audio, figures and the report with theirs; then what each says of itself with where it lies,
+with the configuration and with the inputs that it was made from. What no check knows is named. What another
+configuration made is no damage, and noted. What is not there yet is counted, and is no error.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .atomic import TableError, read_parquet, table_digest
-from .groups import COMMIT_MARK, StoreError, group_path, open_group, read_root
+from . import conditions
+from .atomic import TableError, read_csv, read_parquet
+from .groups import COMMIT_MARK, StoreError, open_group, read_root
 from .planning import OTHER_SPEECH
 from .pooled import ALL
 from .progress import progress
-from .rankings import open_ranking
-from .store_check import check_store
+from .result_checks import (
+    Note,
+    OfAnotherInput,
+    check_audio,
+    check_part,
+    check_record,
+    check_takes,
+    check_whole_store,
+    differences,
+    is_there,
+    of_other_inputs,
+    ranking_check,
+)
+from .results_layout import NO_RESULT, REST, Place, described_by, place_of
+from .steered_outputs import TRIAL
+from .studies.causal_summary import TRIAL as CAUSAL_TRIAL
 from .studies.twins import TEXT_TWIN
-from .takes import file_digest
+from .table_metadata import (
+    file_sha256,
+    is_kept,
+    metadata_path,
+    read_metadata,
+    settings_problems,
+)
 from .tasks import MODALITY_OF
+
+_MOST_NAMED = 5  # of what another configuration made
 
 
 class VerificationError(ValueError):
     """Results are damaged, lost or not what the configuration would have made."""
-
-
-class OfAnotherInput(str):
-    """A problem that is none of its own where the input is damaged: mended, it will fit again."""
-
-    def __new__(cls, text: str, source: Path):
-        problem = super().__new__(cls, text)
-        problem.source = group_path(source)
-        return problem
 
 
 @dataclass
@@ -41,7 +59,8 @@ class Part:
     """One thing that is checked."""
 
     path: Path
-    check: Callable[[Path], Iterator[str]]  # gives what is wrong
+    checks: list[Callable[[Path], Iterator[str]]]  # give what is wrong
+    can_be_made: bool = True  # Snakemake makes it again by name
 
 
 @dataclass
@@ -51,7 +70,8 @@ class Found:
     n_checked: int = 0
     n_missing: int = 0
     problems: list[str] = field(default_factory=list)
-    wrong: list[Path] = field(default_factory=list)  # stores, rankings and tables that have any
+    notes: list[str] = field(default_factory=list)
+    wrong: list[Path] = field(default_factory=list)  # results that have problems
 
 
 @dataclass(frozen=True)
@@ -76,6 +96,9 @@ class Verification:
     modalities : tuple of {"speech", "text"}
     corpus : path, optional
         ``results/corpus`` unless given.
+    made_now : mapping, optional
+        Path of every table, store, figure and report on disk that a rule of this configuration makes, to
+        (settings, code) of that rule; without it neither is compared, and all on disk is of this run.
     """
 
     results: Path
@@ -88,68 +111,99 @@ class Verification:
     fixed_seconds: float | None = None
     modalities: tuple[str, ...] = ("speech", "text")
     corpus: Path | None = None
+    made_now: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]] | None = None
+    _digests: dict[Path, str] = field(default_factory=dict, repr=False, compare=False)
 
-    def parts(self) -> Iterable[Part]:
-        """Everything that the configuration asks for and that can be checked."""
-        for language in self.languages:
-            yield Part(self._corpus(language), self._check_corpus)
-        yield from self._of_the_model()
+    def parts(self) -> Iterator[Part]:
+        """Everything that lies in the results, each with its checks; ``Note`` and problem come from these."""
+        for path in self._entries():
+            within = described_by(path.relative_to(self.results).as_posix())
+            of = self.results / within
+            place = place_of(within)
+            if place is None:
+                yield Part(path, [_unknown], can_be_made=False)
+            elif place.what == REST:
+                yield Part(path, [_rest], can_be_made=False)
+            elif place.what == NO_RESULT:
+                continue
+            elif not self._is_of_this_run(of, place):
+                yield Part(path, [_leftover], can_be_made=False)
+            elif path != of:  # metadata, which are checked with what they are of
+                if not of.exists():
+                    yield Part(path, [_rest], can_be_made=False)
+            elif is_there(path):
+                half = self._other_half if place.other_speech else self
+                yield half._part(path, place)
+
+    def _entries(self) -> Iterator[Path]:
+        """Files in the results, and stores as a whole, sorted."""
+        for folder, folders, files in os.walk(self.results):
+            folders.sort()
+            stores = [name for name in folders if name.endswith(".zarr")]
+            folders[:] = [name for name in folders if name not in stores]
+            yield from (Path(folder) / name for name in sorted([*files, *stores]))
+
+    def _is_of_this_run(self, path: Path, place: Place) -> bool:
+        language, step = place.wildcards.get("language"), place.wildcards.get("step")
+        if language is not None and language not in self.languages:
+            return False
+        if step is not None and int(step) not in self.steps:
+            return False
+        if self.made_now is None:
+            return True
+        mark = path / COMMIT_MARK if path.suffix == ".zarr" else path
+        made = is_kept(mark) and place.what != "part" and is_there(path)
+        return not made or str(mark) in self.made_now
+
+    @cached_property
+    def _other_half(self) -> "Verification":
+        """The speech half once more, of the same sentences."""
+        tasks = [task for task in self.tasks if MODALITY_OF[task] == "speech"]
+        return replace(
+            self, results=self.results / OTHER_SPEECH, tasks=tasks, modalities=("speech",),
+            corpus=self._corpus_folder,
+        )  # fmt: skip
+
+    def _part(self, path: Path, place: Place) -> Part:
+        name = "_check_" + place.what.replace(" ", "_")
+        wildcards = place.wildcards
+        if "step" in wildcards:
+            wildcards = wildcards | {"step": int(wildcards["step"])}
+        mark = path / COMMIT_MARK if path.suffix == ".zarr" else path
+
+        def check(path: Path) -> Iterator[str]:
+            yield from getattr(self, name)(path, **wildcards)
+
+        kept = is_kept(mark) and place.what != "part"
+        return Part(path, [check, self._check_metadata] if kept else [check], can_be_made=kept)
+
+    def missing(self) -> int:
+        """How many of the corpora, audio, stores, decoded sentences and rankings are not there yet."""
+        expected = [*map(self._corpus, self.languages), *self._of_the_model()]
         folder = self.results / "ranking" / "modality"
         if folder.is_dir():
-            yield from self._modality_rankings(folder)
-        # What the neighbouring studies measured, and steered outputs.
-        for kind in ("steering/texts", "inequality", "causal"):
-            for path in sorted((self.results / kind).rglob("*.parquet")):
-                if not any(part.startswith(".") for part in path.relative_to(self.results).parts):
-                    yield Part(path, check_table)
-        other = self.results / OTHER_SPEECH
-        if other.is_dir():  # the speech half once more, of the same sentences
-            tasks = [task for task in self.tasks if MODALITY_OF[task] == "speech"]
-            half = replace(
-                self, results=other, tasks=tasks, modalities=("speech",), corpus=self._corpus_folder
-            )
-            yield from half._of_the_model()
+            expected += [
+                folder / task / f"step-{step:02d}" / f"{MODALITY_OF[one]}.zarr"
+                for task, twin in TEXT_TWIN.items()
+                for step in self.steps
+                for one in (task, twin)
+            ]
+        if (self.results / OTHER_SPEECH).is_dir():
+            expected += self._other_half._of_the_model()
+        return sum(not is_there(path) for path in expected)
 
-    def _of_the_model(self) -> Iterator[Part]:
+    def _of_the_model(self) -> Iterator[Path]:
         """Speech, what the model made of the sentences, and rankings of it."""
         for language in self.languages:
-            yield Part(self._speech(language), check_audio)
-            for modality in self.modalities:
-                yield Part(
-                    self._encoder(modality, language), self._encoder_check(modality, language)
-                )
+            yield self._speech(language)
+            yield from (self._encoder(modality, language) for modality in self.modalities)
         for task in self.tasks:
             for language in self.languages:
-                yield Part(self._decoding(task, language), self._decoding_check(task, language))
-                for step in self.steps:
-                    check = self._decoder_check(task, language, step)
-                    yield Part(self._decoder(task, language, step), check)
-        folder = self.results / "ranking"
-        for modality in self.modalities:
-            name = f"{modality}_encoder"
-            stores = {one: self._encoder(modality, one) for one in self.languages}
-            yield Part(folder / f"{name}.zarr", ranking_check(stores, {"module": name}))
+                yield self._decoding(task, language)
+                yield from (self._decoder(task, language, step) for step in self.steps)
+        yield from (self._ranking(f"{modality}_encoder") for modality in self.modalities)
         for task in self.tasks:
-            for step in self.steps:
-                stores = {one: self._decoder(task, one, step) for one in self.languages}
-                condition = {"module": "decoder", "task": task, "step": step}
-                path = folder / "decoder" / task / f"step-{step:02d}.zarr"
-                yield Part(path, ranking_check(stores, condition))
-
-    def _modality_rankings(self, folder: Path) -> Iterator[Part]:
-        for speech_task, text_task in TEXT_TWIN.items():
-            for step in self.steps:
-                stores = {
-                    f"{task} {one}": self._decoder(task, one, step)
-                    for task in (speech_task, text_task)
-                    for one in self.languages
-                }
-                for task in (speech_task, text_task):
-                    modality = MODALITY_OF[task]
-                    path = folder / speech_task / f"step-{step:02d}" / f"{modality}.zarr"
-                    condition = {"task": task, "step": step, "label": modality}
-                    rows = [ALL, *self.languages]
-                    yield Part(path, ranking_check(stores, condition, rows))
+            yield from (self._decoder_ranking(task, step) for step in self.steps)
 
     @property
     def _corpus_folder(self) -> Path:
@@ -170,54 +224,175 @@ class Verification:
     def _decoder(self, task: str, language: str, step: int) -> Path:
         return self.results / "decoder" / task / language / f"step-{step:02d}.zarr"
 
-    def _check_corpus(self, path: Path) -> Iterator[str]:
-        n = len(read_parquet(path))
-        if n != self.n_utterances:
-            yield f"expected {self.n_utterances} sentences by the configuration, got {n}"
+    def _ranking(self, name: str) -> Path:
+        return self.results / "ranking" / f"{name}.zarr"
 
-    def _encoder_check(self, modality: str, language: str) -> Callable[[Path], Iterator[str]]:
-        def check(path: Path) -> Iterator[str]:
-            inputs = {"corpus": self._corpus(language)}
-            if modality == "speech":
-                inputs["speech"] = self._speech(language)
-            told = {"module": f"{modality}_encoder", "modality": modality, "language": language}
-            if modality == "speech":
-                told["fixed_seconds"] = self.fixed_seconds
-            yield from self._check_store(path, f"encode_{modality}", told)
-            yield from _check_inputs(path, inputs)
+    def _decoder_ranking(self, task: str, step: int) -> Path:
+        return self.results / "ranking" / "decoder" / task / f"step-{step:02d}.zarr"
 
-        return check
+    # A check a kind of ``results_layout.LAYOUT``, by its name.
 
-    def _decoding_check(self, task: str, language: str) -> Callable[[Path], Iterator[str]]:
-        def check(path: Path) -> Iterator[str]:
-            told = read_parquet(path).attrs
-            store = self._encoder(MODALITY_OF[task], language)
-            expected = {"task": task, "language": language, "made_by": dict(self.made_by["decode"])}
-            yield from _differences(told, expected)
-            yield from _of_other_inputs(told, {"encoder_store": store})
+    def _check_corpus(self, path: Path, language: str) -> Iterator[str]:
+        table = read_parquet(path)
+        yield from conditions.not_of_condition(table, ["utterance"], language=language)
+        if len(table) != self.n_utterances:
+            yield f"expected {self.n_utterances} sentences by the configuration, got {len(table)}"
 
-        return check
+    def _check_speech(self, path: Path, language: str) -> Iterator[str]:
+        table = read_parquet(path)
+        yield from conditions.not_of_condition(table, ["utterance"], language=language)
+        yield from of_other_inputs(
+            table.attrs.get("inputs", {}), {"corpus": self._corpus(language)}
+        )
+        yield from check_audio(path)
 
-    def _decoder_check(
-        self, task: str, language: str, step: int
-    ) -> Callable[[Path], Iterator[str]]:
-        def check(path: Path) -> Iterator[str]:
-            told = {"module": "decoder", "task": task, "language": language, "step": step}
-            yield from self._check_store(path, "capture", told)
-            inputs = {
-                "encoder_store": self._encoder(MODALITY_OF[task], language),
-                "decoding": self._decoding(task, language),
-            }
-            yield from _check_inputs(path, inputs)
+    def _check_audio(self, path: Path, language: str, number: str) -> Iterator[str]:
+        yield from ()  # with the table that lists it
 
-        return check
+    def _check_takes(self, path: Path, language: str) -> Iterator[str]:
+        yield from check_takes(path)
 
-    def _check_store(self, path: Path, stage: str, told: Mapping[str, Any]) -> Iterator[str]:
-        check_store(path)
+    def _check_first_attempts(self, path: Path, language: str) -> Iterator[str]:
+        yield from check_record(path)
+
+    def _check_encoder(self, path: Path, modality: str, language: str) -> Iterator[str]:
+        inputs = {"corpus": self._corpus(language)}
+        told = {"module": f"{modality}_encoder", "modality": modality, "language": language}
+        if modality == "speech":
+            inputs["speech"] = self._speech(language)
+            told["fixed_seconds"] = self.fixed_seconds
+        yield from self._check_store(path, f"encode_{modality}", told, inputs)
+
+    def _check_decoder(self, path: Path, task: str, language: str, step: int) -> Iterator[str]:
+        told = {"module": "decoder", "task": task, "language": language, "step": step}
+        inputs = {
+            "encoder_store": self._encoder(MODALITY_OF[task], language),
+            "decoding": self._decoding(task, language),
+        }
+        yield from self._check_store(path, "capture", told, inputs)
+
+    def _check_store(
+        self, path: Path, stage: str, told: Mapping[str, Any], inputs: Mapping[str, Path]
+    ) -> Iterator[str]:
+        yield from check_whole_store(path)
         data = open_group(path)
-        yield from _differences(data.attrs, {**told, "made_by": dict(self.made_by[stage])})
+        yield from differences(data.attrs, {**told, "made_by": dict(self.made_by[stage])})
         if str(data["activation"].dtype) != self.dtype:
             yield f"dtype: expected {self.dtype}, got {data['activation'].dtype}"
+        yield from of_other_inputs(read_root(path)["attributes"].get("inputs", {}), inputs)
+
+    def _check_encoder_ranking(self, path: Path, encoder: str) -> Iterator[str]:
+        stores = self._encoders(encoder)
+        yield from ranking_check(stores, {"module": encoder})(path)
+
+    def _check_medians(self, path: Path, encoder: str) -> Iterator[str]:
+        condition = {"module": encoder, "label": ALL}
+        yield from ranking_check(self._encoders(encoder), condition, [ALL])(path)
+
+    def _encoders(self, encoder: str) -> dict[str, Path]:
+        modality = encoder.removesuffix("_encoder")
+        return {one: self._encoder(modality, one) for one in self.languages}
+
+    def _check_decoder_ranking(self, path: Path, task: str, step: int) -> Iterator[str]:
+        stores = {one: self._decoder(task, one, step) for one in self.languages}
+        yield from ranking_check(stores, {"module": "decoder", "task": task, "step": step})(path)
+
+    def _check_modality_ranking(
+        self, path: Path, task: str, step: int, modality: str
+    ) -> Iterator[str]:
+        both = (task, TEXT_TWIN[task])
+        stores = {
+            f"{of} {one}": self._decoder(of, one, step) for of in both for one in self.languages
+        }
+        of_label = next(one for one in both if MODALITY_OF[one] == modality)
+        condition = {"task": of_label, "step": step, "label": modality}
+        yield from ranking_check(stores, condition, [ALL, *self.languages])(path)
+
+    def _check_decoding(self, path: Path, task: str, language: str) -> Iterator[str]:
+        inputs = {"encoder_store": self._encoder(MODALITY_OF[task], language)}
+        condition = {"task": task, "language": language}
+        yield from self._check_table_of(path, "decode", ["utterance"], inputs, **condition)
+
+    def _check_steered(self, path: Path, task: str, language: str, step: int) -> Iterator[str]:
+        inputs = {
+            "ranking": self._decoder_ranking("asr", step),
+            "encoder_store": self._encoder(MODALITY_OF[task], language),
+        }
+        condition = {"module": "decoder", "task": task, "source": language, "step": step}
+        yield from self._check_table_of(path, "steer", TRIAL, inputs, **condition)
+
+    def _check_ties(self, path: Path, task: str, language: str) -> Iterator[str]:
+        unique = ["ties", "ties_seed", "step", "target", "utterance"]
+        inputs = {"encoder_store": self._encoder(MODALITY_OF[task], language)}
+        condition = {"module": "decoder", "task": task, "source": language}
+        yield from self._check_table_of(path, "steer_ties", unique, inputs, **condition)
+
+    def _check_causal(self, path: Path, module: str, language: str, task: str) -> Iterator[str]:
+        condition = {"module": module, "language": language, "task": task}
+        yield from self._check_table_of(path, f"causal_{module}", CAUSAL_TRIAL, {}, **condition)
+
+    def _check_encoder_inequality(self, path: Path, modality: str, language: str) -> Iterator[str]:
+        condition = {"module": f"{modality}_encoder", "modality": modality, "language": language}
+        inputs = {"store": self._encoder(modality, language)}
+        yield from self._check_table_of(path, None, ["utterance"], inputs, **condition)
+
+    def _check_decoder_inequality(
+        self, path: Path, task: str, language: str, step: int
+    ) -> Iterator[str]:
+        condition = {"module": "decoder", "task": task, "language": language, "step": step}
+        inputs = {"store": self._decoder(task, language, step)}
+        yield from self._check_table_of(path, None, ["utterance"], inputs, **condition)
+
+    def _check_encoder_similarity(self, path: Path) -> Iterator[str]:
+        yield from self._check_table_of(path, None, [], {}, module="encoder", task="", step=None)
+
+    def _check_decoder_similarity(self, path: Path, task: str, step: int) -> Iterator[str]:
+        both = f"{task}_{TEXT_TWIN[task]}"
+        yield from self._check_table_of(path, None, [], {}, module="decoder", task=both, step=step)
+
+    def _check_table_of(
+        self, path: Path, stage: str | None, unique: list[str], inputs: Mapping[str, Path],
+        **condition: Any,
+    ) -> Iterator[str]:  # fmt: skip
+        table = read_parquet(path)
+        yield from conditions.not_of_condition(table, unique, **condition)
+        if stage in self.made_by:
+            yield from differences(table.attrs, {"made_by": dict(self.made_by[stage])})
+        yield from of_other_inputs(table.attrs.get("inputs", {}), inputs)
+
+    def _check_part(self, path: Path, **_: str) -> Iterator[str]:
+        yield from check_part(path)
+
+    def _check_table(self, path: Path, **_: str) -> Iterator[str]:
+        read_csv(path)
+        yield from ()
+
+    def _check_figure(self, path: Path, **_: str) -> Iterator[str]:
+        yield from ()  # its metadata hold the digest of its bytes
+
+    _check_report = _check_figure
+
+    def _check_metadata(self, path: Path) -> Iterator[str]:
+        """Of what a rule made: whether its bytes, its place, its settings and its inputs are as told."""
+        file = path / COMMIT_MARK if path.suffix == ".zarr" else path
+        if self.made_now is None and not metadata_path(file).exists():
+            return  # made by a stage outside a run
+        content = read_metadata(file)
+        if self.made_now is not None:
+            yield from settings_problems(file, *self.made_now[str(file)])
+        for name, told in content.get("dc:source", {}).items():
+            source = self._run / name
+            if source.is_file() and self._sha256(source) != told:
+                yield OfAnotherInput(f"made from another {source}", source)
+
+    @property
+    def _run(self) -> Path:
+        return self.results.parent if self.results.name == OTHER_SPEECH else self.results
+
+    def _sha256(self, path: Path) -> str:
+        if path not in self._digests:  # each is read by many
+            self._digests[path] = file_sha256(path)
+        return self._digests[path]
 
 
 def verify(verification: Verification, threads: int) -> Found:
@@ -229,28 +404,25 @@ def verify(verification: Verification, threads: int) -> Found:
     threads : int
         Parts at a time.
     """
-    found = Found()
-    there = []
-    for part in verification.parts():
-        if _is_there(part.path):
-            there.append(part)
-        else:
-            found.n_missing += 1
-    with ThreadPoolExecutor(threads) as pool, progress(len(there), "verify", "part") as bar:
-        problems = []
-        for some in pool.map(_checked, there):
-            problems.append(some)
+    found = Found(n_missing=verification.missing())
+    parts = list(verification.parts())
+    with ThreadPoolExecutor(threads) as pool, progress(len(parts), "verify", "part") as bar:
+        said = []
+        for some in pool.map(_checked, parts):
+            said.append(some)
             bar.update()
+    problems = [[one for one in some if not isinstance(one, Note)] for some in said]
     damaged = {
         part.path
-        for part, some in zip(there, problems, strict=True)
+        for part, some in zip(parts, problems, strict=True)
         if not all(isinstance(one, OfAnotherInput) for one in some)
     }
-    for part, some in zip(there, problems, strict=True):
+    for part, some in zip(parts, problems, strict=True):
         own = [one for one in some if getattr(one, "source", None) not in damaged]
-        found.problems += [_named(part.path, one) for one in own]
-        found.wrong += [part.path] * bool(own)
-    found.n_checked = len(there)
+        found.problems += [_named(part.path, one) for one in dict.fromkeys(own)]
+        found.wrong += [part.path] * (bool(own) and part.can_be_made)
+    found.notes = [one for some in said for one in some if isinstance(one, Note)]
+    found.n_checked = len(parts)
     return found
 
 
@@ -272,90 +444,60 @@ def print_verification(threads: int, **wanted: Any) -> None:
     found = verify(verification, threads)
     for problem in found.problems:
         print(problem, flush=True)
+    left = [note for note in found.notes if isinstance(note, Leftover)]
+    for note in found.notes:
+        if not isinstance(note, Leftover):
+            print(f"note: {note}", flush=True)
+    if left:
+        more = f" and {len(left) - _MOST_NAMED} more" if len(left) > _MOST_NAMED else ""
+        print(
+            f"note: not of this configuration, and not looked into: {', '.join(left[:_MOST_NAMED])}{more}"
+        )
     print(
-        f"{found.n_checked} stores, rankings, tables and sets of audio checked, "
+        f"{found.n_checked} stores, rankings, tables and other files checked, "
         f"{len(found.problems)} problems, {found.n_missing} not there yet",
         flush=True,
     )
-    if found.problems:
+    if found.wrong:
         # By name: what is finished asks for nothing that it was made of.
         targets = [path / COMMIT_MARK if path.suffix == ".zarr" else path for path in found.wrong]
         print("Look at them. To make them again, with the options of this call beside them:")
         print("rm -r", *found.wrong)
         print("snakemake --cores all", *targets, flush=True)
+    if found.problems:
         raise VerificationError(
             f"{verification.results}: expected results that are whole and belong together, got "
             f"{len(found.problems)} problems (above, with what to do)"
         )
 
 
-def _is_there(path: Path) -> bool:
-    return (path / COMMIT_MARK).is_file() if path.suffix == ".zarr" else path.is_file()
-
-
 def _checked(part: Part) -> list[str]:
-    try:
-        return list(part.check(part.path))
-    except (StoreError, TableError) as error:
-        return [str(error)]
+    said: list[str] = []
+    for check in part.checks:
+        try:
+            said += check(part.path)
+        except (StoreError, TableError) as error:
+            said.append(str(error))
+        except Exception as error:  # another kind of file in its place: go on with the others
+            said.append(f"{part.path}: cannot be read: {type(error).__name__}: {str(error)[:100]}")
+    return said
 
 
 def _named(path: Path, problem: str) -> str:
     return problem if str(path) in problem else f"{path}: {problem}"
 
 
-def check_audio(path: Path) -> Iterator[str]:
-    """What is wrong with the audio that ``speech/<language>.parquet`` lists."""
-    table = read_parquet(path)
-    for name, digest in zip(table["path"], table["sha256"], strict=True):
-        file = path.parent / name
-        if not file.is_file():
-            yield f"{file}: the audio is lost"
-        elif file_digest(file) != digest:
-            yield f"{file}: not what was spoken"
+def _unknown(path: Path) -> Iterator[str]:
+    yield f"{path}: no check knows this file: nothing of steplens writes it there; move it elsewhere"
 
 
-def check_table(path: Path) -> Iterator[str]:
-    """What is wrong with a table that stands for itself."""
-    read_parquet(path)
-    yield from ()
+def _rest(path: Path) -> Iterator[str]:
+    yield Note(f"{path}: the rest of an interrupted write, or of what was deleted; nobody reads it")
 
 
-def ranking_check(
-    stores: Mapping[str, Path], condition: Mapping[str, Any], rows: list[str] | None = None
-) -> Callable[[Path], Iterator[str]]:
-    """A check of a ranking: it is whole, and of these stores as they are now; its rows are as told."""
-    rows = list(stores) if rows is None else rows
-
-    def check(path: Path) -> Iterator[str]:
-        ranking = open_ranking(path, **condition)
-        if ranking.languages != rows:
-            yield f"languages: expected {rows}, got {ranking.languages}"
-        yield from _of_other_inputs(ranking.store_digests, stores)
-
-    return check
+class Leftover(Note):
+    """Of another configuration."""
 
 
-def _check_inputs(path: Path, inputs: Mapping[str, Path]) -> Iterator[str]:
-    yield from _of_other_inputs(read_root(path)["attributes"].get("inputs", {}), inputs)
-
-
-def _of_other_inputs(told: Mapping[str, Any], inputs: Mapping[str, Path]) -> Iterator[str]:
-    """Inputs that are on disk and are not those whose digests something keeps."""
-    for name, source in inputs.items():
-        if not _is_there(source):
-            continue
-        try:
-            is_store = source.suffix == ".zarr"
-            now = read_root(source)["attributes"]["digest"] if is_store else table_digest(source)
-        except StoreError:  # which is said where that store is checked
-            continue
-        if told.get(name) != now:
-            text = f"made from another {name}: expected {source} with digest {now}, got {told.get(name)}"
-            yield OfAnotherInput(text, source)
-
-
-def _differences(told: Mapping[str, Any], expected: Mapping[str, Any]) -> Iterator[str]:
-    for key, value in expected.items():
-        if told.get(key) != value:
-            yield f"{key}: expected {value}, got {told.get(key)}"
+def _leftover(path: Path) -> Iterator[str]:
+    yield Leftover(str(path))

@@ -10,12 +10,14 @@ Analysis" (arXiv 2601.17387).
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from ..atomic import write_parquet
+from ..conditions import of_condition
 from ..fixed_generation import generate_fixed, missing_jobs
 from ..model_source import ModelSource
 from ..rankings import open_ranking
@@ -106,7 +108,17 @@ def causal_decoder(
             max_new_tokens, batch_size, known,
         )  # fmt: skip
     told = {"module": "decoder", "task": task, "step": step, "language": language}
-    write_outputs(plan, known, utterances, told, output)
+    settings = {
+        "output_language": output_language, "ks": list(ks), "n_utterances": n_utterances,
+        "n_random": n_random, "seed": seed, "max_new_tokens": max_new_tokens,
+        "selection": asdict(selection),
+    }  # fmt: skip
+    inputs = {
+        "ranking": ranking, "own_modality": own_modality, "other_modality": other_modality,
+        "encoder_store": encoder_store,
+    }  # fmt: skip
+    attrs = of_condition(told, {**made_by, **settings}, inputs)
+    write_outputs(plan, known, utterances, told, output, attrs)
     log.info("%s %s: %d outputs generated, the others were there", task, language, len(missing))
 
 
@@ -124,6 +136,7 @@ def write_outputs(
     utterances: Sequence[int],
     told: Mapping[str, Any],
     output: Path,
+    attrs: Mapping[str, Any],
 ) -> None:
     """Write a table of outputs: ``told`` (module, task, step, language), the trial, the output."""
     rows = [
@@ -139,5 +152,7 @@ def write_outputs(
         for trial in plan
         for one in utterances
     ]
-    write_parquet(pd.DataFrame(rows), output)
+    table = pd.DataFrame(rows)
+    table.attrs = dict(attrs)
+    write_parquet(table, output)
     known.close()

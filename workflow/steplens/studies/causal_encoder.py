@@ -5,6 +5,7 @@ One job a (modality, language): the states of a pass serve both tasks of the mod
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from ..atomic import read_parquet, table_digest
 from ..batching import run_batches
+from ..conditions import of_condition
 from ..fixed_generation import missing_jobs, output_rows
 from ..intervention import Replacement
 from ..model_source import ModelSource
@@ -101,9 +103,17 @@ def causal_encoder(
             source, modality, language, targets, sentences, speech, fixed_seconds, missing, by_digest,
             max_new_tokens, encode_batch_size, decode_batch_size, known,
         )  # fmt: skip
+    settings = {
+        "output_language": output_language, "ks": list(ks), "n_utterances": n_utterances,
+        "n_random": n_random, "seed": seed, "max_new_tokens": max_new_tokens,
+        "fixed_seconds": fixed_seconds, "selection": asdict(selection),
+    }  # fmt: skip
+    inputs = {"ranking": ranking, "medians": medians, "corpus": corpus}
+    inputs |= {} if speech is None else {"speech": speech}
     for task, path in outputs.items():
         told = {"module": module, "task": task, "step": 0, "language": language}
-        write_outputs(plan, known[task], utterances, told, path)
+        attrs = of_condition(told, {**made_by, **settings}, inputs)
+        write_outputs(plan, known[task], utterances, told, path, attrs)
     log.info("%s %s: %d passes through the encoder, the other outputs were there", module, language,
              len(missing))  # fmt: skip
 

@@ -1,14 +1,15 @@
 """Stage ``summarize_causal``: what fixed neurons do to the output, with intervals (docs/causal.md)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ..atomic import read_parquet, write_csv
+from ..atomic import write_csv
 from ..bootstrap import SentenceDraws, percentile_interval, sentences_in
+from ..conditions import read_condition
 from ..corpus import read_sentences
 from ..languages import load_languages
 from ..left_out import read_left_out
@@ -19,6 +20,8 @@ from . import causal_scores as scores
 UNCHANGED = "unchanged"
 KINDS = (UNCHANGED, "language", "modality", "random", "other_language")
 CELL = ["module", "task", "step", "neurons", "matched_to", "k"]
+# What tells the rows of a table of outputs apart.
+TRIAL = ["neurons", "matched_to", "k", "seed", "neurons_of", "utterance"]
 _CONTRASTS = ("value", "change", "beyond_random", "beyond_other")
 COLUMNS = [
     *CELL, "measure", "n_texts",
@@ -29,7 +32,7 @@ _BLEU_LANGUAGE = "eng"
 
 
 def summarize_causal(
-    texts: Sequence[Path],
+    texts: dict[tuple[str, str, str], Path],
     unchanged: dict[tuple[str, str], Path],
     corpora: dict[str, Path],
     folder: Path,
@@ -45,8 +48,8 @@ def summarize_causal(
 
     Parameters
     ----------
-    texts : sequence of path
-        Outputs with neurons fixed, a table a (module, language, task).
+    texts : dict
+        (module, language, task) to a table of outputs with neurons fixed.
     unchanged : dict
         (task, language) to ``decoding/<task>/<language>.parquet``.
     corpora : dict
@@ -65,17 +68,17 @@ def summarize_causal(
     skipped = read_left_out(left_out)
     target = read_sentences(folder, load_languages()[output_language], splits)
     translated = target.set_index("utterance")["text"]
-    draws = SentenceDraws(sentences_in(texts), n_resamples, seed)
+    draws = SentenceDraws(sentences_in(texts.values()), n_resamples, seed)
     means: dict[tuple, _Mean] = {}
     by_language: list[dict[str, Any]] = []
-    for path in texts:
-        table = read_parquet(path)
-        task, language = table[["task", "language"]].iloc[0]
-        own = read_parquet(corpora[language]).set_index("utterance")["text"]
+    for (module, language, task), path in texts.items():
+        table = read_condition(path, TRIAL, module=module, language=language, task=task)
+        own = read_condition(corpora[language], language=language).set_index("utterance")["text"]
         table = table[~table["utterance"].isin(skipped.get(language, []))]
         if table.empty:
             continue
-        plain = read_parquet(unchanged[task, language]).set_index("utterance")
+        plain = read_condition(unchanged[task, language], task=task, language=language)
+        plain = plain.set_index("utterance")
         both = pd.concat([_as_trial(plain, table), table])
         cells = Cells(
             both,

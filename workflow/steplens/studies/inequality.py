@@ -25,7 +25,7 @@ from .inequality_groups import STEP_DEPENDENT
 log = logging.getLogger(__name__)
 
 _KEPT = ("module", "modality", "task", "step", "language", "model", "revision", "config_digest",
-         "compute_dtype", "digest")  # fmt: skip
+         "compute_dtype")  # fmt: skip
 _ROWS_AT_A_TIME = 8  # whose working copies are in memory
 
 
@@ -90,6 +90,7 @@ def measure(
     told = {key: data.attrs[key] for key in _KEPT if key in data.attrs}
     n_neurons = int((cells["stop"] - cells["start"]).sum())
     table.attrs = told | {
+        "inputs": {"store": data.attrs["digest"]},
         "of": of,
         "n_neurons": n_neurons,
         "include_step_invariant": include_step_invariant,

@@ -15,6 +15,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from ..atomic import write_parquet
+from ..conditions import of_condition
 from ..pooled import ALL
 from ..sites import EMBEDDING
 from .similarity_layer import MEASURES, Compared, Settings, compare_layer, pairs_of
@@ -89,6 +90,12 @@ def similarity(
     table.insert(0, "module", condition["module"])
     table.insert(1, "task", tasks)
     table.insert(2, "step", pd.array([condition.get("step")] * len(table), dtype="Int64"))
+    table.attrs = of_condition(
+        {"module": condition["module"], "task": tasks, "step": condition.get("step")},
+        {**settings, "n_length_bins": n_length_bins},
+        {f"speech {one}": path for one, path in stores_speech.items()}
+        | {f"text {one}": path for one, path in stores_text.items()},
+    )
     write_parquet(table, output)
 
 

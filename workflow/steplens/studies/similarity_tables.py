@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..atomic import read_parquet, write_csv
+from ..atomic import write_csv
+from ..conditions import read_condition
 from ..pooled import ALL
 from .similarity_gaps import gaps_of
 from .similarity_languages import language_trees
@@ -13,7 +14,7 @@ _OF_BINS = ["by", "bin"]
 
 
 def similarity_tables(
-    parts: list[Path],
+    parts: dict[tuple[str, str, int | None], Path],
     n_resamples: int,
     seed: int,
     level_of: dict[str, str],
@@ -23,8 +24,8 @@ def similarity_tables(
 
     Parameters
     ----------
-    parts : list of paths
-        Tables of pairs; the first is that of the encoders.
+    parts : dict
+        (module, task, step) to its table of pairs; the first is that of the encoders.
     n_resamples, seed : int
         Of the intervals over languages.
     level_of : dict
@@ -33,8 +34,8 @@ def similarity_tables(
         Outputs, by name: ``pairs``, ``gaps``, ``lengths``, ``languages`` and ``resources``.
     """
     pairs, gaps, lengths, resources = [], [], [], []
-    for number, path in enumerate(parts):
-        part = read_parquet(path)
+    for number, ((module, task, step), path) in enumerate(parts.items()):
+        part = read_condition(path, module=module, task=task, step=step)
         whole = part[part["by"] == ALL]
         if number == 0:
             write_csv(language_trees(whole), tables["languages"])

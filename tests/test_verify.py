@@ -1,0 +1,305 @@
+"""``snakemake verify`` on the finished demo: every file is claimed by one check, and every flip is found."""
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import LANGUAGES, ROOT
+from finished_demo import link
+
+from steplens.groups import read_root
+from steplens.results_layout import LAYOUT, NO_RESULT, REST, described_by, place_of
+from steplens.table_metadata import metadata_path
+from steplens.tasks import TASKS
+from steplens.verifying import Leftover, Note, Part, Verification, _checked, verify
+
+DEMO = ROOT / "results" / "demo"
+SEED = 17
+# One store of each kind of which every file is flipped; of the others a file each.
+STORES = (
+    "encoder/speech/deu.zarr", "encoder/text/jpn.zarr", "decoder/asr/fra/step-06.zarr",
+    "ranking/speech_encoder.zarr", "ranking/decoder/t2t/step-11.zarr",
+    "ranking/modality/asr/step-01/text.zarr", "causal/medians/text_encoder.zarr",
+)  # fmt: skip
+
+
+def demo_verification(results: Path) -> Verification:
+    """As the demo's configuration has it; of models and code what the results themselves say."""
+    made = {
+        "encode_speech": "encoder/speech/deu.zarr", "encode_text": "encoder/text/deu.zarr",
+        "capture": "decoder/asr/deu/step-01.zarr",
+    }  # fmt: skip
+    by = {name: read_root(DEMO / path)["attributes"]["made_by"] for name, path in made.items()}
+    return Verification(
+        results, list(LANGUAGES), list(TASKS), [1, 6, 11], by, "float16", 60
+    )  # fmt: skip
+
+
+def store_of(path: Path) -> Path:
+    """The store or ranking that a file lies in, or the file."""
+    return next((one for one in path.parents if one.suffix == ".zarr"), path)
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory) -> Path:
+    """The finished demo as hard links: a file is replaced before it is changed."""
+    folder = tmp_path_factory.mktemp("verify") / "results" / "demo"
+    shutil.copytree(DEMO, folder, copy_function=link)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def parts(copied) -> dict[Path, Part]:
+    return {part.path: part for part in demo_verification(copied).parts()}
+
+
+def part_of(parts: dict[Path, Part], results: Path, file: Path) -> Part:
+    """The part whose check claims a file."""
+    path = store_of(Path(described_by(str(file))))
+    if path.suffix == ".wav":
+        path = path.parent.with_suffix(".parquet")
+    return parts[path]
+
+
+def said_of(part: Part) -> list[str]:
+    return _checked(Part(part.path, part.checks))
+
+
+def flipped(path: Path, generator: random.Random) -> bytes:
+    content = bytearray(path.read_bytes())
+    content[generator.randrange(len(content))] ^= 1 << generator.randrange(8)
+    return bytes(content)
+
+
+def replace(path: Path, content: bytes) -> None:
+    path.unlink()
+    path.write_bytes(content)
+
+
+def same_json(one: bytes, other: bytes) -> bool:
+    """Whether two files hold the same JSON, line by line: such a flip changes nothing."""
+    try:
+        parsed = [[json.loads(line) for line in each.split(b"\n") if line] for each in (one, other)]
+    except ValueError:
+        try:
+            parsed = [json.loads(each) for each in (one, other)]
+        except ValueError:
+            return False
+    return parsed[0] == parsed[1]
+
+
+def files_to_flip(results: Path) -> list[Path]:
+    generator = random.Random(SEED)
+    stores: dict[Path, list[Path]] = {}
+    found = []
+    for path in sorted(one for one in results.rglob("*") if one.is_file()):
+        store = store_of(path)
+        if store == path:
+            found.append(path)
+        else:
+            stores.setdefault(store, []).append(path)
+    for store, files in stores.items():
+        whole = store.relative_to(results).as_posix() in STORES
+        found += files if whole else [generator.choice(files)]
+    return found
+
+
+@pytest.mark.demo
+def test_every_flipped_bit_of_the_demo_is_found_or_changes_nothing(copied, parts):
+    """Every table, figure, journal, metadata and audio file; of stores one of each kind, file by file.
+
+    Nothing is computed from logs, benchmarks and the lock: their flips change no result. Of JSON a flip
+    may leave the same content (an exponent's e or E).
+    """
+    generator = random.Random(SEED)
+    kinds, silent = set(), []
+    for file in files_to_flip(copied):
+        place = place_of(described_by(store_of(file).relative_to(copied).as_posix()))
+        if place.what == NO_RESULT:
+            continue
+        kinds.add((place.what, file.suffix))
+        before = file.read_bytes()
+        after = flipped(file, generator)
+        replace(file, after)
+        if not said_of(part_of(parts, copied, file)) and not same_json(before, after):
+            silent.append(file)
+        file.unlink()
+        os.link(DEMO / file.relative_to(copied), file)
+    assert silent == []
+    assert {what for what, _ in kinds} >= {*LAYOUT} - {NO_RESULT, "first attempts"}
+    assert {suffix for _, suffix in kinds} >= {
+        ".csv", ".parquet", ".json", ".jsonl", ".wav", ".svg", ".png", ".html", ".0",
+    }  # fmt: skip
+
+
+@pytest.mark.demo
+def test_every_file_of_the_demo_has_one_place(copied, parts):
+    """And nothing of it is unknown, a rest or of another configuration."""
+    for file in copied.rglob("*"):
+        if file.is_file():
+            within = described_by(store_of(file).relative_to(copied).as_posix())
+            place = place_of(within)
+            assert place is not None, within
+            assert place.what != REST, within
+            if place.what != NO_RESULT:
+                assert part_of(parts, copied, file)
+    assert all(part.can_be_made or place_of(
+        part.path.relative_to(copied).as_posix()
+    ).what in ("audio", "takes", "part") for part in parts.values())  # fmt: skip
+
+
+def swapped(results: Path, one: str, other: str) -> list[Path]:
+    """Two files of the copy in each other's places; their names."""
+    paths = [results / one, results / other]
+    contents = [path.read_bytes() for path in paths]
+    for path, content in zip(paths, reversed(contents), strict=True):
+        replace(path, content)
+    return paths
+
+
+@pytest.mark.demo
+@pytest.mark.parametrize(
+    ("one", "other", "words"),
+    [
+        (
+            "steering/texts/asr/deu/step-06.parquet",
+            "steering/texts/asr/deu/step-11.parquet",
+            "step: expected 6, got 11",
+        ),
+        (
+            "steering/texts/asr/deu/step-06.parquet",
+            "steering/texts/tr/deu/step-06.parquet",
+            "task: expected 'asr', got 'tr'",
+        ),
+        (
+            "causal/texts/decoder/fra/s2t.parquet",
+            "causal/texts/decoder/deu/s2t.parquet",
+            "language: expected 'fra', got 'deu'",
+        ),
+        (
+            "causal/texts/speech_encoder/fra/asr.parquet",
+            "causal/texts/decoder/fra/asr.parquet",
+            "module: expected 'speech_encoder', got 'decoder'",
+        ),
+        ("corpus/fra.parquet", "corpus/spa.parquet", "language: expected 'fra', got 'spa'"),
+        ("speech/fra.parquet", "speech/spa.parquet", "language: expected 'fra', got 'spa'"),
+        (
+            "tie_sensitivity/texts/tr/fra.parquet",
+            "tie_sensitivity/texts/tr/spa.parquet",
+            "source: expected 'fra', got 'spa'",
+        ),
+        ("comparison/overlap.csv", "comparison/spearman.csv", "comparison/overlap.csv"),
+        ("tables/table1.csv", "tables/table4.csv", "tables/table1.csv"),
+        ("figures/figure2.svg", "figures/figure3.svg", "figures/figure2.svg"),
+    ],
+)
+@pytest.mark.parametrize("with_metadata", [False, True])
+def test_swapped_files_are_found(copied, parts, one, other, words, with_metadata):
+    """Each is whole by itself; also where its metadata came along."""
+    pairs = [(one, other)]
+    if with_metadata:
+        pairs += [tuple(metadata_path(Path(name)).as_posix() for name in (one, other))]
+    touched = [path for pair in pairs for path in swapped(copied, *pair)]
+    try:
+        said = said_of(parts[copied / one])
+        assert any(words in text for text in said), said
+        assert said_of(parts[copied / other])
+    finally:
+        for path in touched:
+            path.unlink()
+            os.link(DEMO / path.relative_to(copied), path)
+    assert said_of(parts[copied / one]) == []
+
+
+@pytest.mark.demo
+def test_what_no_check_knows_is_named_and_leftovers_are_noted(tmp_path):
+    """A step and a language that are no longer configured are no damage; a stray file is a problem."""
+    results = tmp_path / "results" / "demo"
+    for part in ("corpus", "decoding/asr", "decoder/asr/deu", "speech"):
+        shutil.copytree(DEMO / part, results / part, copy_function=link)
+    strange = [
+        "notes.txt", "corpus/deu (copy).parquet", "decoding/asr/deu.csv",
+        "decoder/asr/deu/step-01.zarr/activation/c.9.9", "speech/deu/left.wav",
+    ]  # fmt: skip
+    for name in strange:
+        (results / name).write_bytes(b"x")
+    rests = ["corpus/.partial-17-deu.parquet", "tables/gone.csv-metadata.json"]
+    (results / "tables").mkdir()
+    for name in [*rests, "tables/table1.csv-metadata.json"]:
+        (results / name).write_bytes(b"x")
+    whole = demo_verification(results)
+    found = verify(whole, 2)
+    named = [name for name in [*strange, rests[1]] if any(name in one for one in found.problems)]
+    assert named == [*strange, rests[1]]
+    assert not any(name in one for one in found.problems for name in rests[:1])
+    assert sum("no check knows this file" in one for one in found.problems) == 5
+    (store,) = found.wrong  # of what is strange only what lies in a store can be made again
+    assert store.name == "step-01.zarr"
+    assert {Path(one.split(": ")[0]).name for one in found.notes} == {
+        ".partial-17-deu.parquet", "table1.csv-metadata.json",
+    }  # fmt: skip
+    for name in (*strange, *rests, "tables/table1.csv-metadata.json"):
+        (results / name).unlink()
+    fewer = Verification(
+        results, ["deu", "fra"], list(TASKS), [1, 6], whole.made_by, "float16", 60
+    )  # fmt: skip
+    found = verify(fewer, 2)
+    assert found.problems == []
+    left = [one for one in found.notes if isinstance(one, Leftover)]
+    assert len(left) == len(found.notes)
+    assert any(one.endswith("step-11.zarr") for one in left)
+    assert any(one.endswith("speech/jpn/takes.jsonl") for one in left)
+    assert all(isinstance(one, Note) for one in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("path", "what"),
+    [
+        ("other_speech/encoder/speech/deu.zarr", "encoder"),
+        ("other_speech/speech/deu/first_attempts.json", "first attempts"),
+        ("other_speech/tables/speech_quality.csv", "table"),
+        ("comparison/speech_sources.csv", "table"),
+        ("comparison/speech_sources/asr/step-06/overlap.csv", "table"),
+        ("comparison/speech_sources/speech_encoder/step-00/summary.csv", "table"),
+        ("logs/other_speech/speech/deu.log", NO_RESULT),
+        ("corpus/.partial-99-deu.parquet", REST),
+        ("other_speech/corpus/deu.parquet", None),
+        ("steering/deu.parquet", None),
+        ("tables/table6.csv", None),
+        ("decoder/asr/deu/step-6.zarr", None),
+        ("speech/deu/takes.jsonl~", None),
+    ],
+)
+def test_a_path_has_the_place_that_rules_give_it(path, what):
+    place = place_of(path)
+    assert (place and place.what) == what
+
+
+def snakemake(*options: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--cores", "2", "verify", *options],
+        cwd=ROOT, env=os.environ | {"COLUMNS": "200"}, text=True, capture_output=True, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.demo
+def test_the_finished_demo_has_no_problem_and_nothing_strange():
+    status, said = snakemake()
+    assert status == 0, said[-3000:]
+    assert " checked, 0 problems, 0 not there yet" in said
+    assert "note: " not in said
+
+
+@pytest.mark.demo
+def test_results_under_other_settings_are_named():
+    """As after a run that heeded file times alone."""
+    status, said = snakemake("--config", "steering={k: 60}")
+    assert status != 0
+    assert "results/demo/steering/texts/asr/deu/step-06.parquet: k: expected 60, got " in said
+    assert "results/demo/corpus/deu.parquet" not in said

@@ -18,11 +18,13 @@ import regex
 
 _SHOWN = 100  # characters of an input in a message
 
-# What hides or reorders text where it is shown: controls, and bidirectional overrides, embeddings and isolates.
+# What hides or reorders text where it is shown: controls, and bidirectional overrides and isolates.
 _REFUSED = regex.compile(r"[\p{Cc}\u202A-\u202E\u2066-\u2069]")
 
 _SPACES = regex.compile(r"[\p{Z}\t]+")
-_INVISIBLE = regex.compile(r"[\p{Default_Ignorable_Code_Point}\uFFF9-\uFFFB--[\u200B-\u200D]]", regex.V1)
+_INVISIBLE = regex.compile(
+    r"[\p{Default_Ignorable_Code_Point}\uFFF9-\uFFFB--[\u200B-\u200D]]", regex.V1
+)
 # Scripts without spaces between words: a zero-width space stands for one there.
 _UNSPACED = r"[\p{Khmer}\p{Thai}\p{Lao}\p{Myanmar}]"
 _ZERO_WIDTH_SPACE = regex.compile(rf"(?<!{_UNSPACED})\u200B+|\u200B+(?!{_UNSPACED})")
@@ -47,7 +49,7 @@ _SAME_LOOK_TOO = regex.compile(r"[ſŉĲĳĿŀǄ-ǌǱ-ǳϐϑϕϖϰϱϲϵⅠ-ⅿ�
 # Full-width marks are part of Chinese and Japanese writing; these are read aloud, or stand in numbers.
 _WIDE_MARKS = regex.compile(r"[\uFF01-\uFF5E--[＃＄％＆＋＠＝\p{L}\p{N}]]", regex.V1)
 _WIDE_IN_NUMBER = regex.compile(r"(?<=\p{Nd})[．，：／](?=\p{Nd})")
-_HYPHENS = {ord(one): "-" for one in "\u2010\u2011\u2212\uFE63\uFF0D"}
+_HYPHENS = {ord(one): "-" for one in "\u2010\u2011\u2212\ufe63\uff0d"}
 _APOSTROPHES = regex.compile(r"(?<=\p{L})[\u2019\u02BC\uFF07](?=\p{L})")
 
 # Two encodings of one letter: chillus of Malayalam, the Bengali ta without its vowel.
@@ -152,7 +154,9 @@ def spoken_form(text: str, language: str, script: str) -> str:
     for sequence, letter in _CONJUNCTS.items():
         text = text.replace(sequence, letter)
     text = _JOINER.sub(lambda found: found["kept"] or "", text)
-    text = unicodedata.normalize("NFC", text).translate(_HYPHENS).translate(_LETTERS.get(language, {}))
+    text = (
+        unicodedata.normalize("NFC", text).translate(_HYPHENS).translate(_LETTERS.get(language, {}))
+    )
     text = _APOSTROPHES.sub("'", text)
     text = _WORD.sub(lambda word: _of_one_script(word[0], script), text)
     return _SPACES.sub(" ", text).strip()

@@ -1,8 +1,8 @@
 """Numbers in digits, as words: thousands joined as the language writes them, then spelled out.
 
 What is spelled out is spoken alike by every engine, however it was grouped. Words come from ``num2words``
-where it knows the language; Chinese is spelled here. Digits of other languages are joined and left to the engine, if it can read
-them (``speech_texts.py``).
+where it knows the language; Chinese, which it does not, is spelled here. Digits of other languages are
+joined and left to the engine, if it can read them (``speech_texts.py``).
 
 A mark before exactly three digits is the doubtful case: it groups, unless it is the language's decimal
 mark. Spanish is written with either, so that there such a mark groups always.
@@ -261,6 +261,7 @@ def _in_words(number: int, language: str, kind: str = "cardinal") -> str:
 
 
 _HAN = "零一二三四五六七八九"
+_UNITS = {"万亿": 10**12, "亿": 10**8, "万": 10**4, "千": 1000, "百": 100, "十": 10}
 _CANTONESE = str.maketrans("万亿点两", "萬億點兩")
 
 
@@ -274,17 +275,9 @@ def _chinese(number: int) -> str:
     """
     if number < 10:
         return _HAN[number]
-    for base, name in (
-        (10**12, "万亿"),
-        (10**8, "亿"),
-        (10**4, "万"),
-        (1000, "千"),
-        (100, "百"),
-        (10, "十"),
-    ):
-        many, rest = divmod(number, base)
-        if many:
-            break
+    name = next(name for name in _UNITS if number >= _UNITS[name])
+    base = _UNITS[name]
+    many, rest = divmod(number, base)
     head = "两" if many == 2 and base >= 1000 else _chinese(many)
     head = "" if number < 20 else head  # 十五, and 一百一十五
     if not rest:

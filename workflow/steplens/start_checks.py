@@ -227,8 +227,8 @@ def require_readable(config: Config, spoken: Iterable[tuple[str, str]]) -> list[
             others = [one for one in language.engines if one != "espeak"]
             raise ConfigError(
                 f"speech: {config.corpus.path}: expected sentences that the voice {language.espeak} can "
-                f"read, got {said}; speak {code} by another engine ({' or '.join(others)}), or give it sentences "
-                "in letters that the voice reads"
+                f"read, got {said}; speak {code} by another engine ({' or '.join(others)}), or give it "
+                "sentences in letters that the voice reads"
             )
         found.append(f"speech: {said}; they will be flagged in tables/speech_quality.csv")
     return found

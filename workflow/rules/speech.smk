@@ -25,6 +25,7 @@ rule speech_espeak:
     params:
         code=code_digest("speech", "engines.espeak", script="speech"),
         libraries=libraries("analysis", "espeakng-loader", "scipy"),
+        spelling=libraries("analysis", "num2words", "confusable-homoglyphs"),
         engine="espeak",
         language=lambda wildcards: LANGUAGE[wildcards.lang].espeak,
         settings=CONFIG.speech.espeak.model_dump(),
@@ -60,6 +61,7 @@ rule speech_xtts:
     params:
         code=code_digest("speech", "engines.xtts", script="speech"),
         libraries=libraries("xtts", "coqui-tts", "torch", "transformers"),
+        spelling=libraries("xtts", "num2words", "confusable-homoglyphs"),
         engine="xtts",
         language=lambda wildcards: LANGUAGE[wildcards.lang].xtts,
         settings=XTTS,
@@ -94,6 +96,7 @@ rule speech_recorded:
     params:
         code=code_digest("speech", "engines.recorded", script="speech"),
         libraries=libraries("analysis", "soundfile", "scipy"),
+        spelling=libraries("analysis", "num2words", "confusable-homoglyphs"),
         engine="recorded",
         language=lambda wildcards: LANGUAGE[wildcards.lang].fleurs,
         settings=recordings_of,

@@ -17,6 +17,7 @@ import regex
 from .atomic import write_parquet
 from .file_heads import instead_of_content
 from .languages import Language
+from .text_forms import read_form, refusal
 from .writing import letter_pattern
 
 log = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ _SPACE_BETWEEN_CJK = regex.compile(rf"(?<={_CJK})\s+(?={_CJK})")
 
 
 def read_split(path: Path) -> pd.DataFrame:
-    """Read one FLEURS TSV: a row a recording, columns as published.
+    """Read one FLEURS TSV: a row a recording, columns as published, texts composed (NFC).
 
     Raises
     ------
@@ -41,7 +42,8 @@ def read_split(path: Path) -> pd.DataFrame:
     ValueError
         The file is empty or something else, or is no UTF-8; or in more than one line of a hundred there
         are not seven fields, an id or a number of samples is no number, or a recording's name is no plain
-        file name. Fewer such lines are left out and logged.
+        file name. Fewer such lines are left out and logged. Or any line holds a control character or an
+        override of the direction of text.
     """
     if not path.is_file():
         raise FileNotFoundError(
@@ -61,12 +63,23 @@ def read_split(path: Path) -> pd.DataFrame:
     lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not lines:
         raise ValueError(f"{path}: expected sentences, got blank lines; fetch it again")
-    rows, wrong = [], []
+    rows, wrong, refused = [], [], []
     for number, line in lines:
         try:
-            rows.append(_fields(line, f"{path}:{number}"))
+            fields = _fields(line, f"{path}:{number}")
         except ValueError as error:
             wrong.append(error)
+            continue
+        refused += [
+            f"{path}:{number}: {name}: {refusal(field)}"
+            for name, field in zip(COLUMNS, fields, strict=True)
+            if refusal(field)
+        ]
+        rows.append(fields)
+    if refused:  # they change what is shown, spoken and tokenized, and nobody sees them
+        raise ValueError(
+            f"{refused[0]} ({len(refused)} such fields in all); remove these characters from the lines"
+        )
     if len(wrong) > MALFORMED_SHARE * len(lines):
         raise ValueError(
             f"{wrong[0]} ({len(wrong)} such lines of {len(lines)}); fetch the file again, or mend the lines"
@@ -74,6 +87,8 @@ def read_split(path: Path) -> pd.DataFrame:
     for error in wrong:  # a published file cannot be mended by its reader
         log.warning("%s: left out", error)
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    for name in ("raw_transcription", "transcription"):
+        frame[name] = frame[name].map(read_form)
     return frame.astype({"id": "int64", "samples": "int64"})
 
 
@@ -119,7 +134,8 @@ def read_sentences(folder: Path, language: Language, splits: list[str]) -> pd.Da
     Returns
     -------
     DataFrame
-        utterance (the sentence id), split, file, raw_transcription, text (normalised, CJK joined),
+        utterance (the sentence id), split, file, raw_transcription, text (FLEURS's transcription, CJK
+        joined: the reference, and what the model is given), both as read (``text_forms.read_form``),
         script_share (``share_in_script`` of the text), and recordings: every recording of that text as
         JSON, ``[{"split", "file", "n_samples"}, …]``, the one of ``split`` and ``file`` first. A row of
         the same id with another text, or with none, is not among them: nothing says that the sentence is
@@ -130,8 +146,7 @@ def read_sentences(folder: Path, language: Language, splits: list[str]) -> pd.Da
         part = read_split(folder / "data" / language.fleurs / f"{split}.tsv")
         parts.append(part.assign(split=split))
     rows = pd.concat(parts, ignore_index=True)
-    rows["text"] = rows["transcription"].str.strip().map(join_cjk)
-    rows["raw_transcription"] = rows["raw_transcription"].str.strip()
+    rows["text"] = rows["transcription"].map(join_cjk)
     ids = rows["id"].unique()
     rows = rows[rows["text"].ne("") & rows["raw_transcription"].ne("")]
     first = rows.drop_duplicates("id")

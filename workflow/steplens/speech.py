@@ -14,7 +14,7 @@ shall end with the bytes of an undisturbed one. A batch that lacks a take is spo
 import importlib
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from .engines import Engine, Request, Take
 from .languages import Language
 from .progress import progress
 from .speech_checks import Limits, Measures, measure, problem
+from .speech_texts import spoken_text, tell
 from .takes import Journal, file_digest, take_key
 
 log = logging.getLogger(__name__)
@@ -69,14 +70,14 @@ def synthesize_corpus(
     """Write ``speech/<language>.parquet`` and ``speech/<language>/<id>.wav``.
 
     Columns: utterance, path (relative to the table), attempt, available (how many attempts there
-    are; missing for any number), seed, origin, problem (empty if nothing is wrong), unusable (there
-    is no audio, one second of silence stands for it), sha256 (of the file, ``takes.file_digest``),
-    engine, voice, and the measures of ``speech_checks.Measures``.
+    are; missing for any number), seed, origin, problem (of text or audio; empty if nothing is wrong),
+    unusable (there is no audio, one second of silence stands for it), sha256 (of the file,
+    ``takes.file_digest``), engine, voice, and the measures of ``speech_checks.Measures``.
 
     Parameters
     ----------
     corpus : path
-        ``corpus/<language>.parquet``; the raw transcription is spoken.
+        ``corpus/<language>.parquet``; the raw transcription is spoken, as ``speech_texts`` gives it.
     language : Language
     engine : {"xtts", "recorded", "espeak"}
     settings : dict
@@ -95,7 +96,20 @@ def synthesize_corpus(
     folder = output.parent / language.code
     journal = Journal(folder / "takes.jsonl")
     module = importlib.import_module(f".engines.{engine}", __package__)
+    texts = [spoken_text(text, language, engine) for text in sentences["raw_transcription"]]
+    requests = [
+        _request(row, one.text) for row, one in zip(sentences.itertuples(), texts, strict=True)
+    ]
+    for kind, count in tell(texts).items():
+        log.warning("%s: %d of %d sentences: %s", language.code, count, len(texts), kind)
+    refused = {}
+    if hasattr(module, "text_faults"):  # found before a model is loaded
+        faults = module.text_faults(language, settings, [one.text for one in texts])
+        numbers = [request.utterance for request in requests]
+        refused = {one: fault for one, fault in zip(numbers, faults, strict=True) if fault}
     speaker = module.open_engine(language, settings, seed, threads)
+    if refused:
+        speaker = _WithoutRefused(speaker, refused)
     limits = Limits(**{name: checks[name] for name in Limits.__dataclass_fields__})
     fixed = {
         "engine": engine,
@@ -107,8 +121,8 @@ def synthesize_corpus(
         "code": code_digest(f"engines.{engine}", "audio", "speech_checks"),
     }
     wanted = [
-        _wanted(_request(row), folder, first_attempts.get(row.utterance, 0), speaker)
-        for row in sentences.itertuples()
+        _wanted(request, folder, first_attempts.get(request.utterance, 0), speaker)
+        for request in requests
     ]
     with progress(len(wanted), f"speech {language.code}") as bar:
         takes = _Speaking(speaker, journal, limits, checks["max_attempts"], fixed, bar).all(wanted)
@@ -120,7 +134,8 @@ def synthesize_corpus(
             "available": speaker.n_attempts(one.request),
         }
         | {name: value for name, value in take.items() if name not in ("key", "fault")}
-        for one, take in zip(wanted, takes, strict=True)
+        | {"problem": "; ".join(filter(None, (text.problem, take["problem"])))}
+        for one, take, text in zip(wanted, takes, texts, strict=True)
     ]
     _remove_others(folder, {one.path.name for one in wanted})
     types = {"seconds_per_character": "float64", "available": "Int64"}
@@ -139,11 +154,11 @@ def _heard(settings: dict[str, Any]) -> dict[str, Any]:
     return heard
 
 
-def _request(row) -> Request:
+def _request(row, text: str) -> Request:
     recordings = tuple(
         (one["split"], one["file"], int(one["n_samples"])) for one in json.loads(row.recordings)
     )
-    return Request(int(row.utterance), row.raw_transcription, 0, recordings)
+    return Request(int(row.utterance), text, 0, recordings)
 
 
 def _wanted(request: Request, folder: Path, first: int, engine: Engine) -> _Wanted:
@@ -151,6 +166,27 @@ def _wanted(request: Request, folder: Path, first: int, engine: Engine) -> _Want
     if available is not None and first >= available:  # asked of another engine
         first = 0
     return _Wanted(request, folder / f"{request.utterance}.wav", first)
+
+
+class _WithoutRefused:
+    """An engine that is not given the sentences which its text front end refuses: their takes say why."""
+
+    def __init__(self, engine: Engine, refused: dict[int, str]):
+        self._engine = engine
+        self._refused = refused  # utterance to what is wrong with its text
+        self.voice = engine.voice
+        self.batch_size = getattr(engine, "batch_size", None)
+
+    def n_attempts(self, request: Request) -> int | None:
+        """One for what is refused: no other attempt reads it."""
+        return 1 if request.utterance in self._refused else self._engine.n_attempts(request)
+
+    def speak(self, requests: Sequence[Request]) -> Iterator[Take]:
+        """Yield one take a request; empty with a fault for those refused."""
+        spoken = self._engine.speak([one for one in requests if one.utterance not in self._refused])
+        for request in requests:
+            fault = self._refused.get(request.utterance)
+            yield Take(np.zeros(0, dtype=np.float32), fault=fault) if fault else next(spoken)
 
 
 class _Speaking:

@@ -11,6 +11,8 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from .checkpoint import search_notes
 from .config import Config
 from .corpus import choose_sentences
@@ -32,6 +34,7 @@ from .planning import (
     parts_of,
     ranked_neurons,
 )  # fmt: skip
+from .speech_texts import text_problem, unread_letters
 from .studies.twins import TEXT_TWIN
 from .table_metadata import is_kept, read_metadata, settings_of, settings_problems
 from .tasks import TASKS
@@ -73,7 +76,8 @@ def check_start(
     ------
     ConfigError
         A licence is not accepted, a folder cannot be written to, there is no GPU, a language has too few
-        sentences or those of another, or the model has fewer neurons than are asked for.
+        sentences, those of another, or such as its voice cannot read, or the model has fewer neurons than
+        are asked for.
     StoreError
         A store or ranking that a job is to read is of another version of the format, or damaged.
     TableError
@@ -90,17 +94,18 @@ def check_start(
     if on_this_machine:
         require_gpus(config, rules)
     require_sentences(config, [job.wildcards.lang for job in jobs if job.rule.name == "corpus"])
+    unread = require_readable(config, _to_be_spoken(jobs))
     require_common_sentences(config, rules)
     try:
         model = find_model(config.model.path, config.model.revision)
     except ConfigError:  # nothing is known of it before it is fetched
-        return notes(config)
+        return unread + notes(config)
     require_neurons(config, model, rules)
     # What a job makes anew frees what it made before.
     freed = bytes_on_disk({_data_of(Path(one)) for job in jobs for one in job.output})
     to_come = run_bytes(config, model, engine_of, Counter(job.rule.name for job in jobs))
     require_space(results, max(0, to_come - freed), f"the {len(jobs)} jobs of this run")
-    return notes(config)
+    return unread + notes(config)
 
 
 def require_writable(folder: Path) -> None:
@@ -211,19 +216,69 @@ def require_sentences(config: Config, languages: Iterable[str]) -> None:
     """Raise ConfigError for languages whose sentences cannot be chosen; of a name on the hub nothing."""
     if is_hub_name(config.corpus.path):
         return
-    known = load_languages()
     for code in languages:
-        try:
-            choose_sentences(
-                Path(config.corpus.path),
-                known[code],
-                config.corpus.splits,
-                config.corpus.n_utterances,
-                config.seed,
-                [known[one] for one in config.corpus.parallel_over],
+        _chosen(config, code)
+
+
+def _chosen(config: Config, code: str) -> pd.DataFrame:
+    """The sentences of one language, as the stage ``corpus`` chooses them."""
+    known = load_languages()
+    try:
+        return choose_sentences(
+            Path(config.corpus.path),
+            known[code],
+            config.corpus.splits,
+            config.corpus.n_utterances,
+            config.seed,
+            [known[one] for one in config.corpus.parallel_over],
+        )
+    except (ValueError, OSError) as error:
+        raise ConfigError(str(error)) from error
+
+
+def _to_be_spoken(jobs: Collection[Any]) -> list[tuple[str, str]]:
+    """Languages and the engines that these jobs speak them with."""
+    rules = [(job, job.rule.name.removeprefix(OTHER)) for job in jobs]
+    engines = {f"speech_{engine}": engine for engine in ("espeak", "xtts")}
+    return [(job.wildcards.lang, engines[rule]) for job, rule in rules if rule in engines]
+
+
+def require_readable(config: Config, spoken: Iterable[tuple[str, str]]) -> list[str]:
+    """Raise ConfigError for a language most of whose sentences its voice cannot read; say of how many others.
+
+    Parameters
+    ----------
+    config : Config
+    spoken : iterable of (language, speech engine)
+        What is to be spoken, and with which engine.
+
+    Returns
+    -------
+    list of str
+        A line each language with sentences that will be flagged; none of a corpus on the hub.
+    """
+    if is_hub_name(config.corpus.path):
+        return []
+    found = []
+    for code, engine in spoken:
+        language = load_languages()[code]
+        texts = _chosen(config, code)["raw_transcription"].tolist()
+        problems = list(filter(None, (text_problem(text, language, engine) for text in texts)))
+        if not problems:
+            continue
+        said = (
+            f"{len(problems)} of {len(texts)} sentences of {language.name} ({code}): {problems[0]}"
+        )
+        n_unread = sum(bool(unread_letters(text, language)) for text in texts)
+        if engine == "espeak" and n_unread > len(texts) / 2:
+            others = [one for one in language.engines if one != "espeak"]
+            raise ConfigError(
+                f"speech: {config.corpus.path}: expected sentences that the voice {language.espeak} can "
+                f"read, got {said}; speak {code} by another engine ({' or '.join(others)}), or give it "
+                "sentences in letters that the voice reads"
             )
-        except (ValueError, OSError) as error:
-            raise ConfigError(str(error)) from error
+        found.append(f"speech: {said}; they will be flagged in tables/speech_quality.csv")
+    return found
 
 
 def require_neurons(config: Config, model: Model, rules: Iterable[str]) -> None:

@@ -21,12 +21,14 @@ import torch
 from tokenizers import Tokenizer
 from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 from TTS.tts.configs.xtts_config import XttsConfig
+from TTS.tts.layers.xtts.tokenizer import VoiceBpeTokenizer
 from TTS.tts.models import xtts as library
 
 from ..audio import resample
 from ..batching import run_batches
 from ..errors import ConfigError
 from ..hub import hub_file, is_hub_name
+from ..text_forms import shown
 from ..text_splitting import split_text
 from ..xtts_files import CPML, FILES, check_xtts, require_unchanged
 from . import Request, Take
@@ -146,19 +148,9 @@ def open_engine(
         The licence is not accepted, the checkpoint lacks the language or the speaker, or one of its files
         is another: what holds more than tensors is not read.
     """
-    if not settings["accept_cpml"]:
-        raise ConfigError(CPML)
-    files = checkpoint_files(settings["path"], settings["revision"])
+    files, config = _read_front(language, settings)
     require_unchanged(settings["path"], settings.get("digest", ""))
-    config = _read_config(files["config.json"])
     _read_speakers(files["speakers_xtts.pth"])
-    _check_vocabulary(files["vocab.json"])
-    if language.xtts not in config.languages:
-        raise ValueError(
-            f"speech.xtts.path: {settings['path']} speaks {', '.join(config.languages)}, "
-            f"not {language.xtts or 'an unnamed language'} ({language.name}); expected the language among "
-            "them, so speak it by another engine (speech.fallback)"
-        )
     model = _Checkpoint(config)
     try:
         model.load_checkpoint(
@@ -183,6 +175,24 @@ def open_engine(
     return XttsEngine(model.to(device), language, settings["speaker"], seed, batch_size)
 
 
+def _read_front(
+    language: "Language", settings: dict[str, Any]
+) -> tuple[dict[str, Path], XttsConfig]:
+    """The checkpoint's files, and its configuration with a vocabulary that can be read."""
+    if not settings["accept_cpml"]:
+        raise ConfigError(CPML)
+    files = checkpoint_files(settings["path"], settings["revision"])
+    config = _read_config(files["config.json"])
+    _check_vocabulary(files["vocab.json"])
+    if language.xtts not in config.languages:
+        raise ValueError(
+            f"speech.xtts.path: {settings['path']} speaks {', '.join(config.languages)}, "
+            f"not {language.xtts or 'an unnamed language'} ({language.name}); expected the language among "
+            "them, so speak it by another engine (speech.fallback)"
+        )
+    return files, config
+
+
 def settle_weights(vocoder: torch.nn.Module) -> None:
     """Normalise a vocoder's weights once: as loaded, it would do so for every waveform."""
     for module in vocoder.modules():
@@ -201,6 +211,78 @@ def vocode(
     """
     waves = [decoder(one.latents[None], g=speaker).flatten() for one in spoken]
     return [wave.cpu().numpy() for wave in waves]
+
+
+class TextFrontEnd:
+    """Text to tokens, as XTTS v2 takes them.
+
+    Parameters
+    ----------
+    tokenizer : VoiceBpeTokenizer
+    language : str
+        XTTS's code.
+    max_tokens : int
+        Text positions of its GPT.
+    """
+
+    def __init__(self, tokenizer: VoiceBpeTokenizer, language: str, max_tokens: int):
+        self._tokenizer = tokenizer
+        self._language = language.split("-")[0]
+        self._max_characters = tokenizer.char_limits[self._language]
+        self._max_tokens = max_tokens
+
+    def parts(self, text: str) -> list[str]:
+        """A text within the limits of characters and of tokens."""
+        return split_text(text, self._fits)
+
+    def _fits(self, part: str) -> bool:
+        if len(part) > self._max_characters:
+            return False
+        return len(self.tokens(part)) < self._max_tokens
+
+    def tokens(self, part: str) -> list[int]:
+        """Ids of one part."""
+        if self._language == "tr":  # whose i keeps its dot, and whose I has none
+            part = part.replace("İ", "i").replace("I", "ı")
+        return self._tokenizer.encode(part.strip().lower(), self._language)
+
+
+def text_faults(language: "Language", settings: dict[str, Any], texts: Sequence[str]) -> list[str]:
+    """Why the text front end cannot take a text, one a text; empty where it can. Loads no weights.
+
+    Parameters
+    ----------
+    language : Language
+    settings : dict
+        As ``open_engine``.
+    texts : sequence of str
+
+    Raises
+    ------
+    ModuleNotFoundError
+        The front end of the language needs a package that is not installed.
+    ConfigError, ValueError
+        As ``open_engine``.
+    """
+    files, config = _read_front(language, settings)
+    tokenizer = VoiceBpeTokenizer(str(files["vocab.json"]))
+    front = TextFrontEnd(tokenizer, language.xtts, config.model_args.gpt_max_text_tokens)
+    return [_fault(front, text) for text in texts]
+
+
+def _fault(front: TextFrontEnd, text: str) -> str:
+    try:
+        for part in front.parts(text):
+            front.tokens(part)
+    except ImportError:
+        raise
+    except Exception as error:  # the library raises what comes, and each is of this sentence alone
+        why = _short(error, 60) if str(error) else ""
+        return (
+            f"XTTS's text front end refuses {shown(text, 60)!r}: {type(error).__name__}"
+            f"{f' ({why})' if why else ''}"
+        )
+    return ""
 
 
 class XttsEngine:
@@ -241,7 +323,6 @@ class XttsEngine:
             )
         self.voice = speaker
         self._model = model
-        self._language = language.xtts
         self._seed = f"{seed} {language.code}"
         self.batch_size = batch_size
         self._most_rows = batch_size  # parts that fit into memory, as far as is known
@@ -250,8 +331,7 @@ class XttsEngine:
         self._embedding = embedding.to(model.device)
         names = ("temperature", "repetition_penalty", "top_k", "top_p")
         self._sampling = Sampling(**{name: getattr(model.config, name) for name in names})
-        self._max_characters = model.tokenizer.char_limits[self._language.split("-")[0]]
-        self._max_tokens = model.args.gpt_max_text_tokens
+        self._front = TextFrontEnd(model.tokenizer, language.xtts, model.args.gpt_max_text_tokens)
         self._rate_hz = model.args.output_sample_rate
 
     def n_attempts(self, request: Request) -> None:
@@ -260,13 +340,7 @@ class XttsEngine:
 
     def parts(self, text: str) -> list[str]:
         """A text as XTTS is given it: within its limits of characters and of text tokens."""
-        return split_text(text, self._fits)
-
-    def _fits(self, part: str) -> bool:
-        if len(part) > self._max_characters:
-            return False
-        n_tokens = len(self._model.tokenizer.encode(part.lower(), lang=self._language))
-        return n_tokens < self._max_tokens
+        return self._front.parts(text)
 
     def seed_of(self, request: Request, part: int) -> int:
         """The seed of one part: 63 bits out of what identifies it, and nothing else."""
@@ -306,8 +380,7 @@ class XttsEngine:
 
     def _waves(self, texts: list[str], seeds: list[int]) -> list[np.ndarray]:
         """(n_samples,) arrays at the model's own rate."""
-        language = self._language.split("-")[0]
-        tokens = [self._model.tokenizer.encode(text.strip().lower(), language) for text in texts]
+        tokens = [self._front.tokens(text) for text in texts]
         spoken = generate(self._model.gpt, self._latent, tokens, seeds, self._sampling)
         return vocode(self._model.hifigan_decoder, spoken, self._embedding)
 

@@ -1,9 +1,6 @@
 """AP, medians and their bootstrap on any input: against scikit-learn, NumPy and exact fractions (D5)."""
 
-import subprocess
-import sys
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +12,6 @@ from property_settings import examples
 from sklearn.metrics import average_precision_score
 from slow_statistics import slow_ap, slow_separation
 
-from steplens import sorting
 from steplens.bootstrap import centred_interval, draw_counts, percentile_interval
 from steplens.comparing import resampled_pairs
 from steplens.ranking import average_precision, rank
@@ -258,34 +254,3 @@ def test_a_resample_of_two_conditions_is_that_of_scikit_learn_on_repeated_uttera
             np.testing.assert_allclose(
                 found.tiebreak, slow_separation(values, labels, 2), rtol=1e-5, atol=1e-6
             )  # float32
-
-
-def test_a_compiled_kernel_is_not_kept_when_what_it_calls_in_another_file_changed(tmp_path):
-    """Numba looks at the file of a kernel alone. A small kernel here, in the place of ranking's."""
-    package = tmp_path / "steplens"
-    package.mkdir()
-    (package / "__init__.py").touch()
-    (package / "resampling.py").touch()
-    (package / "separation.py").touch()
-    (package / "ranking.py").write_text(
-        "from numba import njit\n"
-        "from .sorting import make_sortable\n"
-        "@njit(cache=True)\n"
-        "def largest(keys):\n"
-        "    return make_sortable(keys)\n"
-    )
-    source = Path(sorting.__file__).read_text()
-    code = "import numpy as np; from steplens.ranking import largest; print(largest(np.array([3, 7], 'u2')))"
-
-    def found():
-        run = subprocess.run(
-            [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
-        )
-        return int(run.stdout)
-
-    (package / "sorting.py").write_text(source)
-    assert found() == 7
-    changed = source.replace("return worst", "return number(worst + number(1))")
-    assert changed != source
-    (package / "sorting.py").write_text(changed)
-    assert found() == 8

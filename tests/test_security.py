@@ -10,7 +10,6 @@ import pickle
 import shutil
 import sys
 import tarfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +25,6 @@ from small_xtts import SPEAKERS, write_small_xtts
 from steplens.atomic import TableError, read_parquet
 from steplens.checkpoint import check_checkpoint, checkpoint_digest, require_unchanged
 from steplens.config import ConfigError
-from steplens.content_digest import files_digest
 from steplens.engines import Request, recorded
 from steplens.groups import StoreError
 from steplens.hub import HubError
@@ -333,66 +331,6 @@ def test_the_model_that_identifies_languages_comes_with_its_package():
 
 
 # --- what changed since the run began --------------------------------------------------------------
-
-
-def large_safetensors(path: Path, n_tensors: int, tensor_bytes: int) -> int:
-    """A sparse file with a whole header; gives where its tensors begin."""
-    header = {
-        f"layers.{n}.weight": {
-            "dtype": "F32",
-            "shape": [tensor_bytes // 4],
-            "data_offsets": [n * tensor_bytes, (n + 1) * tensor_bytes],
-        }
-        for n in range(n_tensors)
-    }
-    content = json.dumps(header).encode()
-    with path.open("wb") as file:
-        file.write(len(content).to_bytes(8, "little") + content)
-        file.truncate(8 + len(content) + n_tensors * tensor_bytes)
-    return 8 + len(content)
-
-
-def overwrite(path: Path, begin: int, n_bytes: int) -> None:
-    with path.open("r+b") as file:
-        file.seek(begin)
-        file.write(b"\x3f" * n_bytes)
-
-
-@pytest.mark.parametrize("tensor", [0, 1, 500, 998, 999])
-def test_one_tensor_that_was_trained_on_is_seen(tmp_path, tensor):
-    """In a gigabyte of the same size and header."""
-    path = tmp_path / "model.safetensors"
-    start = large_safetensors(path, 1000, 2**20)
-    before = checkpoint_digest(str(tmp_path))
-    assert checkpoint_digest(str(tmp_path)) == before
-    overwrite(path, start + tensor * 2**20, 2**20)
-    assert checkpoint_digest(str(tmp_path)) != before
-    with pytest.raises(CheckpointError, match="expected the files that the run began with"):
-        require_unchanged(str(tmp_path), before)
-
-
-@pytest.mark.parametrize("place", [0, 2**20, 70 * 2**20, 128 * 2**20 - 1])
-@pytest.mark.parametrize("name", ["model.pth", "test.tar.gz", "broken.safetensors"])
-def test_any_large_file_is_sampled_throughout(tmp_path, name, place):
-    """What is written over a thirtieth of it, or over its last byte, shows."""
-    path = tmp_path / name
-    with path.open("wb") as file:
-        file.truncate(128 * 2**20)
-    before = files_digest([path])
-    overwrite(path, place, min(4 * 2**20, 128 * 2**20 - place))
-    assert path.stat().st_size == 128 * 2**20
-    assert files_digest([path]) != before
-
-
-def test_the_digest_of_the_published_size_costs_next_to_nothing(tmp_path):
-    """Nine gigabytes in two thousand tensors; it is taken whenever Snakemake starts.
-
-    It takes 0.03 s of processor time; the limit leaves room for a busy machine.
-    """
-    large_safetensors(tmp_path / "model.safetensors", 2000, 4_600_000)
-    start = time.process_time()
-    checkpoint_digest(str(tmp_path))
-    assert time.process_time() - start < 1.0
 
 
 def test_a_checkpoint_that_is_unchanged_is_taken(model):

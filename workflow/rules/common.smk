@@ -12,7 +12,7 @@ from snakemake.exceptions import WorkflowError
 from steplens.checkpoint import check_checkpoint, checkpoint_digest
 from steplens.code_digest import code_digest
 from steplens.config import ConfigError, parse_config
-from steplens.content_digest import files_digest
+from steplens.content_digest import files_digest, tell_on_terminal
 from steplens.fleurs_files import archive_file, check_corpus, recordings_digest, split_file
 from steplens.hub import is_hub_name, list_name
 from steplens.identities import FETCHED, fleurs_folder, model_identity, pinned, voice_identity
@@ -29,6 +29,8 @@ from steplens.tasks import (
 from steplens.table_metadata import code_of, is_kept, settings_of
 from steplens.takes import first_attempts as asked_attempts
 from steplens.xtts_files import check_xtts, xtts_digest
+
+tell_on_terminal()  # a checkpoint that is read for the first time takes a while
 
 try:
     CONFIG = parse_config(config)
@@ -52,6 +54,10 @@ try:
     check_corpus(CONFIG.corpus.path, FLEURS_LANGUAGES, SPLITS, RECORDED_LANGUAGES)
     if "xtts" in CONFIG.engines_in_use:
         check_xtts(CONFIG.speech.xtts.path)
+    # Which weights a stage would load, and at which precision: a retrained checkpoint in the same folder
+    # is another model, the same one in another folder is not. Where it lies is for the config to say.
+    MODEL = model_identity(CONFIG.model.model_dump(), checkpoint_digest(CONFIG.model.path))
+    XTTS = voice_identity(CONFIG.speech.xtts.model_dump(), xtts_digest(CONFIG.speech.xtts.path))
 except ConfigError as error:
     raise WorkflowError(str(error))
 
@@ -64,10 +70,6 @@ TARGETS = CONFIG.steering_targets  # of every source language that is steered
 ENVS = Path(workflow.basedir) / "envs"
 # Jobs that use the model ask for one GPU, unless the config keeps it on the CPU.
 GPUS = 0 if CONFIG.model.device == "cpu" else 1
-# Which weights a stage would load, and at which precision: a retrained checkpoint in the same folder is
-# another model, the same one in another folder is not. Where it lies is for the config to say.
-MODEL = model_identity(config["model"], checkpoint_digest(CONFIG.model.path))
-XTTS = voice_identity(config["speech"]["xtts"], xtts_digest(CONFIG.speech.xtts.path))
 # Of the checks, those that see the audio alone: the others come after decode.
 AUDIO_CHECKS = CONFIG.speech.checks.model_dump(exclude={"max_cer", "leave_out_flagged"})
 

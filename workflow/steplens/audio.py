@@ -10,6 +10,7 @@ import soundfile
 from scipy.signal import resample_poly
 
 from .atomic import atomic_path
+from .input_files import open_regular, other_kind
 
 SAMPLING_RATE_HZ = 16_000
 # A sentence of FLEURS is read in 5 to 50 s. The encoder's memory grows with the square of the length: at
@@ -74,8 +75,10 @@ def read_utterance(path: Path, digest: str | None = None) -> np.ndarray:
     what = f"mono audio at {SAMPLING_RATE_HZ} Hz of at most {MAX_SECONDS:.0f} s, as it was spoken"
     again = f"delete {path.parent}.parquet and run the workflow again"
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: expected {what}, got no file; {again}")
-    content = path.read_bytes()
+        got = other_kind(path) or "no file"
+        raise FileNotFoundError(f"{path}: expected {what}, got {got}; {again}")
+    with open_regular(path) as file:
+        content = file.read()
     try:
         with soundfile.SoundFile(io.BytesIO(content)) as file:
             wrong = _wrong_shape(file)

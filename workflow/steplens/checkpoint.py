@@ -4,10 +4,10 @@ from pathlib import Path
 
 from .checkpoint_tensors import Shapes, check_config, tensor_shapes
 from .content_digest import files_digest
-from .errors import ConfigError
+from .errors import CheckpointError, ConfigError
 from .greedy_settings import other_search, require_plain_greedy
 from .hub import is_hub_name
-from .model_files import CheckpointError, ModelFiles
+from .model_files import ModelFiles
 from .sites import MODULES
 
 # What a job reads of a folder: configs and tokenizer, weights, the published vocabulary.
@@ -51,9 +51,13 @@ def check_checkpoint(path: str, languages: list[str]) -> None:
     if missing:
         raise ConfigError(
             f"languages: the model {path} has no language tag for {', '.join(missing)}; "
-            f"it has {', '.join(sorted(tags))}; expected all languages of the run among them, so leave those "
-            "out or choose another model"
+            f"it has {_cut(', '.join(sorted(tags)))}; expected all languages of the run among them, so "
+            "leave those out or choose another model"
         )
+
+
+def _cut(text: str, at_most: int = 100) -> str:
+    return text if len(text) <= at_most else f"{text[: at_most - 1]}…"
 
 
 def _all_shapes(files: ModelFiles) -> Shapes:
@@ -88,7 +92,9 @@ def checkpoint_digest(path: str) -> str:
     folder = Path(path)
     if not folder.is_dir():
         return ""
-    return files_digest([one for one in folder.iterdir() if one.suffix in _COUNTED])
+    return files_digest(
+        [one for one in folder.iterdir() if one.suffix in _COUNTED and one.is_file()]
+    )
 
 
 def require_unchanged(path: str, digest: str) -> None:
@@ -103,7 +109,7 @@ def require_unchanged(path: str, digest: str) -> None:
 
     Notes
     -----
-    Takes as long as ``files_digest``: some milliseconds for the published size.
+    Large files are not read again: ``files_digest`` has kept their digests since the run began.
     """
     if is_hub_name(path) and (not digest or digest.startswith(f"{path}@")):
         return

@@ -7,6 +7,7 @@ named before any job starts, and a stage reads no others. A test holds them to t
 from collections.abc import Iterator
 from typing import Any
 
+from .errors import shown
 from .families import config_value, family_of
 
 Shapes = dict[str, tuple[int, ...]]
@@ -20,6 +21,10 @@ EMBEDDING_NAMES = (
 )
 EMBEDDING = EMBEDDING_NAMES[0]
 
+# Far above those of any model: by a config that says more, all memory would go into names of tensors.
+_MAX_LAYERS = 1000
+_MAX_SIZE = 2**31 - 1
+
 
 class _Config:
     """Whole numbers of a model config by attribute; a key that is not there is named."""
@@ -29,10 +34,12 @@ class _Config:
 
     def __getattr__(self, key: str) -> int:
         value = config_value(self._config, key)
-        if not isinstance(value, int):
+        most = _MAX_LAYERS if key.endswith("_layers") else _MAX_SIZE
+        if type(value) is not int or not 0 <= value <= most:
+            limit = f" up to {most}" if type(value) is int else ""
             raise ValueError(
-                f"model config: {key}: expected a whole number, got {value!r}; is this the config.json "
-                "of a SeamlessM4T model?"
+                f"model config: {key}: expected a whole number{limit}, got {shown(value)}; is this the "
+                "config.json of a SeamlessM4T model?"
             )
         return value
 
@@ -49,7 +56,8 @@ def check_config(config: Any) -> None:
         got = config_value(config, key, value)
         if got != value:
             raise ValueError(
-                f"model config: {key}: expected {value!r}, as in the published models, got {got!r}"
+                f"model config: {key}: expected {value!r}, as in the published models, got "
+                f"{shown(got)}"
             )
 
 

@@ -19,10 +19,21 @@ from typing import Any
 
 _PACKAGE = Path(__file__).parent
 _SCRIPTS = _PACKAGE.parent / "scripts"
-# These tell people what goes on; no result depends on them.
+# These tell people what goes on, or are seen in other parameters; no result depends on them.
 _WITHOUT_EFFECT = frozenset(
-    {"progress", "job", "code_digest", "lean_imports", "warm_start", "hub", "devices", "run_lock"}
-    | {"table_metadata"}
+    {
+        "progress",
+        "job",
+        "code_digest",
+        "lean_imports",
+        "warm_start",
+        "hub",
+        "content_digest",
+        "digest_cache",
+        "devices",
+        "run_lock",
+        "table_metadata",
+    }
 )
 
 

@@ -1,76 +1,129 @@
-"""Digests of files that come from outside, by content instead of file time.
+"""Digests of files that come from outside, by all of their content instead of file time.
 
-Hashing gigabytes at every start would be too slow: a large file counts by its size and by samples that
-lie throughout it. Of a safetensors file every tensor is sampled, since a model that was trained on has
-the same size and the same header; of other files blocks at even distances are. Both the first and the
-last bytes always count. A change that touches no sample goes unnoticed.
+A large file is read once, by several threads, and its digest kept until the file changes
+(``digest_cache.py``): gigabytes take seconds at the first start and nothing at the next.
 """
 
 import hashlib
-import json
-from collections.abc import Iterator
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
-_WHOLE_UP_TO_BYTES = 64 * 2**20
-_HEAD_BYTES = 1 << 20
-_N_BLOCKS, _BLOCK_BYTES = 64, 1 << 16  # of a file of any kind
-_TENSOR_BYTES = 1 << 12  # of each tensor of a safetensors file, from its middle
-_MAX_HEADER_BYTES = 100_000_000  # as safetensors itself has it
+from .digest_cache import DigestCache, FileState
+from .errors import ConfigError
+from .input_files import open_regular
+from .progress import progress
+
+log = logging.getLogger(__name__)
+
+_KEPT_BEYOND_BYTES = 64 * 2**20
+_CHUNK_BYTES = 1 << 24
+_MAX_THREADS = 8
+_SETTLED_SECONDS = 2.0
 
 
-def files_digest(paths: list[Path]) -> str:
-    """Sixteen hex digits over names and contents; of files of more than 64 MiB over samples.
+def files_digest(paths: Iterable[Path], kept_beyond: int = _KEPT_BEYOND_BYTES) -> str:
+    """Sixteen hex digits over names and contents.
 
-    Notes
-    -----
-    Some 30 ms for a model of nine gigabytes in two thousand tensors, 8 MiB of which are read.
+    Parameters
+    ----------
+    paths : iterable of path
+        In any order.
+    kept_beyond : int
+        Digests of files of more bytes are kept, and their content counts by them.
+
+    Raises
+    ------
+    ConfigError
+        One is a folder, a named pipe, a socket or a device, or is written to while it is read.
     """
     digest = hashlib.sha256()
     for path in sorted(paths):
-        size = path.stat().st_size
-        digest.update(f"{path.name} {size}\n".encode())
-        with path.open("rb") as file:
-            if size <= _WHOLE_UP_TO_BYTES:
-                digest.update(file.read())
-                continue
-            for begin, length in _samples(file, size, path.suffix):
-                file.seek(begin)
-                digest.update(file.read(length))
+        try:
+            file = open_regular(path)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+        with file:
+            state = FileState.of(os.fstat(file.fileno()))
+            digest.update(f"{path.name} {state.size}\n".encode())
+            if state.size > kept_beyond:
+                digest.update(f"{_kept_digest(path, file, state)}\n".encode())
+            else:
+                digest.update(file.read(state.size))
+                _require_same(path, file, state)
     return digest.hexdigest()[:16]
 
 
-def _samples(file: BinaryIO, size: int, suffix: str) -> Iterator[tuple[int, int]]:
-    """(first byte, number of bytes) of what counts of a large file."""
-    tensors = _tensors(file) if suffix == ".safetensors" else None
-    if tensors is None:
-        yield 0, _HEAD_BYTES
-        last = size - _BLOCK_BYTES
-        for number in range(1, _N_BLOCKS):
-            yield number * last // (_N_BLOCKS - 1), _BLOCK_BYTES
-        return
-    start, spans = tensors
-    yield 0, start
-    for begin, end in spans:
-        length = min(_TENSOR_BYTES, end - begin)
-        yield start + begin + (end - begin - length) // 2, length
-    yield size - _TENSOR_BYTES, _TENSOR_BYTES
+def _kept_digest(path: Path, file: BinaryIO, state: FileState) -> str:
+    """Sixty-four hex digits of one file's content, kept or made now."""
+    cache, real = DigestCache(), path.resolve()
+    kept = cache.get(real, state)
+    if kept is not None:
+        return kept
+    log.info("%s: reading %.1f GB for a digest of its content", path, state.size / 1e9)
+    _wait_until_settled(state)
+    _require_same(path, file, state)
+    found = _content_digest(path, file, state.size)
+    _require_same(path, file, state)
+    if not cache.put(real, state, found):
+        log.warning(
+            "%s: its digest cannot be kept, so that every job reads all of it again: expected a folder "
+            "that can be written to; set XDG_CACHE_HOME to one",
+            path,
+        )
+    return found
 
 
-def _tensors(file: BinaryIO) -> tuple[int, list[tuple[int, int]]] | None:
-    """Where a safetensors file's data start, and its tensors from there; None for another file."""
-    n_header = int.from_bytes(file.read(8), "little")
-    if not 2 <= n_header <= _MAX_HEADER_BYTES:
-        return None
+def _wait_until_settled(state: FileState) -> None:
+    """Wait out the tick of the file system's clock in which a file was last changed.
+
+    Another change in the same tick would have the same time, and go unnoticed.
+    """
+    age = time.time() - state.ctime_ns / 1e9  # below zero where the file system's clock is ahead
+    time.sleep(min(max(_SETTLED_SECONDS - age, 0.0), _SETTLED_SECONDS))
+
+
+def _content_digest(path: Path, file: BinaryIO, size: int) -> str:
+    """SHA-256 of the SHA-256 of every 16 MiB: threads take one each."""
+    digest = hashlib.sha256()
+    n_threads = min(_MAX_THREADS, len(os.sched_getaffinity(0)))
+    begins = range(0, size, _CHUNK_BYTES)
+    with (
+        ThreadPoolExecutor(n_threads) as threads,
+        progress(len(begins), f"digest of {path.name}", "block") as bar,
+    ):
+        for chunk in threads.map(lambda begin: _chunk_digest(file.fileno(), begin), begins):
+            digest.update(chunk)
+            bar.update()
+    return digest.hexdigest()
+
+
+def _chunk_digest(descriptor: int, begin: int) -> bytes:
+    return hashlib.sha256(os.pread(descriptor, _CHUNK_BYTES, begin)).digest()
+
+
+def _require_same(path: Path, file: BinaryIO, state: FileState) -> None:
+    """Raise ConfigError if a file is no longer what it was, or another has its name."""
     try:
-        header = json.loads(file.read(n_header))
-        spans = [
-            (int(entry["data_offsets"][0]), int(entry["data_offsets"][1]))
-            for name, entry in header.items()
-            if name != "__metadata__"
-        ]
-    except (ValueError, AttributeError, KeyError, IndexError, TypeError):
-        return None
-    if any(not 0 <= begin <= end for begin, end in spans):
-        return None
-    return 8 + n_header, sorted(spans)
+        same = FileState.of(os.fstat(file.fileno())) == FileState.of(path.stat()) == state
+    except OSError:
+        same = False
+    if not same:
+        raise ConfigError(
+            f"{path}: expected a file that stays as it is while it is read, got one that changed; start "
+            "again when nothing writes to it any more"
+        )
+
+
+def tell_on_terminal() -> None:
+    """Show what is read for a digest where no log is, as while Snakemake reads its rules."""
+    if not log.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)

@@ -8,6 +8,7 @@ id is shared by all languages; one id may have several recordings and stand in t
 import hashlib
 import json
 import logging
+import os
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import regex
 
 from .atomic import write_parquet
 from .file_heads import instead_of_content
+from .input_files import open_regular
 from .languages import Language
 from .text_forms import read_form, refusal
 from .writing import letter_pattern
@@ -24,6 +26,7 @@ log = logging.getLogger(__name__)
 
 COLUMNS = ("id", "file", "raw_transcription", "transcription", "characters", "samples", "gender")
 MALFORMED_SHARE = 0.01
+_MAX_SPLIT_BYTES = 128 * 2**20  # the largest of FLEURS has two million
 # Fewer of its letters than this in the script of its language: a sentence is in another one.
 MIN_SCRIPT_SHARE = 0.5
 _LETTER = regex.compile(r"\p{L}")
@@ -45,7 +48,7 @@ def read_split(path: Path) -> pd.DataFrame:
         file name. Fewer such lines are left out and logged. Or any line holds a control character or an
         override of the direction of text.
     """
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(
             f"{path}: expected a FLEURS split here, got no such file; check corpus.path and corpus.splits"
         )
@@ -53,7 +56,7 @@ def read_split(path: Path) -> pd.DataFrame:
     if instead:
         raise ValueError(f"{path}: expected sentences; it is {instead}")
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = _bytes_of(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         number = error.object.count(b"\n", 0, error.start) + 1
         raise ValueError(
@@ -90,6 +93,17 @@ def read_split(path: Path) -> pd.DataFrame:
     for name in ("raw_transcription", "transcription"):
         frame[name] = frame[name].map(read_form)
     return frame.astype({"id": "int64", "samples": "int64"})
+
+
+def _bytes_of(path: Path) -> bytes:
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > _MAX_SPLIT_BYTES:
+            raise ValueError(
+                f"{path}: expected sentences in at most {_MAX_SPLIT_BYTES} bytes, got {size} bytes; fetch "
+                "the file again"
+            )
+        return file.read(_MAX_SPLIT_BYTES)
 
 
 def _fields(line: str, where: str) -> list[str]:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .errors import shown
+
 
 @dataclass(frozen=True)
 class Family:
@@ -46,8 +48,8 @@ def family_of(config: Any) -> Family:
         Another kind of model.
     """
     model_type = config_value(config, "model_type") or "seamless_m4t_v2"
-    if model_type not in FAMILIES:
+    if not isinstance(model_type, str) or model_type not in FAMILIES:
         raise ValueError(
-            f"model config: model_type: expected {' or '.join(FAMILIES)}, got {model_type!r}"
+            f"model config: model_type: expected {' or '.join(FAMILIES)}, got {shown(model_type)}"
         )
     return FAMILIES[model_type]

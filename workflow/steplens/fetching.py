@@ -4,15 +4,17 @@ Everything passes through the hub's own cache (``HF_HOME``). ``snakemake fetch``
 configuration needs, so that the jobs after it need no network.
 """
 
-import json
 import logging
 import os
 import shutil
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 from .atomic import atomic_path, write_json
+from .errors import shown
 from .hub import HubError, hub_file, hub_files
+from .input_files import read_json_object
 from .model_files import is_shard_name
 
 log = logging.getLogger(__name__)
@@ -72,15 +74,29 @@ def fetch_model(
         sizes[name] = path.stat().st_size
         # A cache that was filled in part has an index and not every shard: offline, nobody else says.
         if name.endswith(".safetensors.index.json"):
-            shards = set(
-                json.loads(path.read_text(encoding="utf-8")).get("weight_map", {}).values()
-            )
+            shards = _shards(path, f"model {repository} at revision {revision}: {name}")
             wrong = next((shard for shard in shards if not is_shard_name(shard)), None)
             if wrong is not None:
                 raise HubError(
                     f"model {repository} at revision {revision}: {name}: expected names of safetensors files "
-                    f"beside it, got {wrong!r}; do not use this checkpoint"
+                    f"beside it, got {shown(wrong)}; do not use this checkpoint"
                 )
-            names.extend(sorted(shards - set(names)))
+            names.extend(sorted(set(shards) - set(names)))
     content = {"repository": repository, "revision": revision, "files": dict(sorted(sizes.items()))}
     write_json(output, content)
+
+
+def _shards(index: Path, where: str) -> list[Any]:
+    """What an index names as the files of its tensors, each once."""
+    try:
+        weight_map = read_json_object(index).get("weight_map", {})
+    except ValueError as error:
+        raise HubError(f"{where}: {error}") from error
+    if not isinstance(weight_map, dict):
+        raise HubError(
+            f"{where}: expected a weight_map from tensors to files, got {shown(weight_map)}; do not use this "
+            "checkpoint"
+        )
+    # Lists and objects cannot be looked up in a set; they are refused one by one.
+    return [*{one: None for one in weight_map.values() if isinstance(one, str)},
+            *(one for one in weight_map.values() if not isinstance(one, str))]  # fmt: skip

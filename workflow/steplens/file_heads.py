@@ -2,13 +2,18 @@
 
 from pathlib import Path
 
+from .input_files import open_regular, other_kind
+
 _POINTER = b"version https://git-lfs.github.com/spec/"
 _WEB_PAGE = (b"<!doctype", b"<html", b"<head", b"<?xml")
 
 
 def instead_of_content(path: Path) -> str:
     """What a file is in place of what its name says, and how to get that; empty if nothing shows."""
-    with path.open("rb") as file:
+    kind = other_kind(path)
+    if kind:
+        return f"{kind}: put the file itself there"
+    with open_regular(path) as file:
         head = file.read(512)
     if not head:
         return "an empty file: fetch it again"

@@ -26,7 +26,7 @@ def archive_file(folder: Path, language: Language, split: str) -> Path:
 def recordings_digest(paths: list[Path]) -> str:
     """Digest of archives or folders of recordings: another one of the same name is other speech.
 
-    A large archive counts by its size and first MiB, a folder by the names and sizes of its files.
+    An archive counts by its content, a folder by the names and sizes of its files.
     """
     digest = hashlib.sha256()
     for path in paths:
@@ -102,7 +102,7 @@ def _check_sentences(folder: Path, language: Language, split: str) -> None:
             f"corpus.path: expected the folder {path.parent} with {what}; there is "
             f"{_listed(folder / 'data', '*')}"
         )
-    if not path.is_file():
+    if not path.exists():
         raise ConfigError(
             f"corpus.path: expected {path}, {what}; there is {_listed(path.parent, '*.tsv')}"
         )
@@ -123,7 +123,7 @@ def _check_recordings(folder: Path, language: Language, split: str) -> None:
                 "archive so that its files lie in it, or remove the folder"
             )
         return
-    if not path.is_file():
+    if not path.exists():
         raise ConfigError(
             f"corpus.path: expected {path}, {what}, or a folder {split} beside it with its files; "
             f"there is {_listed(path.parent, '*')}"

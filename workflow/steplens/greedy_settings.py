@@ -5,8 +5,8 @@ Kept free of torch, so that a checkpoint can be refused before any job starts.
 
 from typing import Any
 
+from .errors import CheckpointError, shown
 from .families import config_value
-from .model_files import CheckpointError
 
 # What of a generation config would change which token is chosen, with the values that change nothing.
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
@@ -52,14 +52,14 @@ def require_plain_greedy(generation_config: Any, config: Any, where: str) -> Non
         value = config_value(generation_config, name)
         if value is not None and value not in neutral:
             raise CheckpointError(
-                f"{where}: generation_config.json: {name}: expected none, got {value!r}; steplens takes "
+                f"{where}: generation_config.json: {name}: expected none, got {shown(value)}; steplens takes "
                 "the likeliest token at every step, so remove the key"
             )
     for name in ("eos_token_id", "decoder_start_token_id"):
         value, expected = config_value(generation_config, name), config_value(config, name)
         if expected is not None and value not in (None, expected, [expected]):
             raise CheckpointError(
-                f"{where}: {name}: expected {expected} as in config.json, got {value!r} in "
+                f"{where}: {name}: expected {shown(expected)} as in config.json, got {shown(value)} in "
                 "generation_config.json; they are of different models, so copy both from one"
             )
 

@@ -1,11 +1,10 @@
 """The files of a checkpoint, in a folder or on the Hugging Face hub, without torch.
 
 Weights are safetensors: one file, or shards that an index names. A pickled checkpoint is refused, since
-unpickling can run code. The header of a safetensors file says which tensors it holds, where and how, so
-that a file can be checked, and its tensors be read one by one, without reading it.
+unpickling can run code. By its header a safetensors file can be checked without reading it
+(``safetensors_header.py``).
 """
 
-import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,19 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from .checkpoint_tensors import EMBEDDING, EMBEDDING_NAMES, Shapes
+from .errors import CheckpointError, shown
 from .hub import HubError, hub_file
+from .input_files import other_kind, read_json_object
+from .safetensors_header import StoredTensor, read_header
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 TOKENIZER_CONFIG = "tokenizer_config.json"
 TOKENIZER_VOCABULARIES = ("tokenizer.json", "sentencepiece.bpe.model")
-_MAX_HEADER_BYTES = 100_000_000  # as safetensors itself has it
 _FLOATS = ("F64", "F32", "F16", "BF16")
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be loaded; the message says what is wrong where, and what to do."""
 
 
 def is_shard_name(name: Any) -> bool:
@@ -52,6 +49,11 @@ class ModelFiles:
         """One file, or None where the checkpoint does not have it (or, offline, not in the cache)."""
         if os.path.isdir(self.path):
             path = Path(self.path) / name
+            kind = other_kind(path)
+            if kind:
+                raise CheckpointError(
+                    f"{path}: expected a file, got {kind}; put the file itself there"
+                )
             return path if path.is_file() else None
         from huggingface_hub.errors import EntryNotFoundError
 
@@ -94,10 +96,14 @@ class ModelFiles:
         """Token id of every language tag that the decoder may start with, by language code."""
         name = "generation_config.json"
         tags = self.json(name).get("text_decoder_lang_to_code_id")
-        if not tags or not isinstance(tags, dict):
+        if (
+            not tags
+            or not isinstance(tags, dict)
+            or not all(type(one) is int and one >= 0 for one in tags.values())
+        ):
             raise CheckpointError(
                 f"{self.get(name)}: text_decoder_lang_to_code_id: expected the token of every "
-                f"language, got {tags!r}; is this the generation_config.json of a whole SeamlessM4T?"
+                f"language, got {shown(tags)}; is this the generation_config.json of a whole SeamlessM4T?"
             )
         return tags
 
@@ -144,14 +150,14 @@ class ModelFiles:
             holders = _read_json(index).get("weight_map")
             if not isinstance(holders, dict) or not holders:
                 raise CheckpointError(
-                    f"{index}: expected a weight_map from tensors to files, got {holders!r}; copy or fetch "
-                    "it again"
+                    f"{index}: expected a weight_map from tensors to files, got {shown(holders)}; copy or "
+                    "fetch it again"
                 )
             for name, file in holders.items():
                 if not is_shard_name(file):
                     raise CheckpointError(
-                        f"{index}: {name}: expected the name of a safetensors file in this folder, got "
-                        f"{file!r}; copy or fetch it again"
+                        f"{index}: {shown(name)[1:-1]}: expected the name of a safetensors file in this "
+                        f"folder, got {shown(file)}; copy or fetch it again"
                     )
             return holders, INDEX
         pickled = next((name for name in PICKLED if self._has_pickled(name)), None)
@@ -192,65 +198,6 @@ class ModelFiles:
         return path
 
 
-@dataclass(frozen=True)
-class StoredTensor:
-    """What a safetensors header says of a tensor."""
-
-    dtype: str  # "F32", "F16", …
-    shape: tuple[int, ...]
-    begin: int  # first byte in the file
-    end: int  # byte after the last
-
-
-def read_header(path: Path) -> dict[str, StoredTensor]:
-    """Every tensor of a safetensors file, from its header; no weights are read.
-
-    Raises
-    ------
-    CheckpointError
-        No safetensors file, or one that was cut off.
-    """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(8)
-        n_header = int.from_bytes(head, "little")
-        if len(head) < 8 or not 2 <= n_header <= _MAX_HEADER_BYTES:
-            raise CheckpointError(
-                f"{path}: expected a safetensors file, got {size} bytes of another; copy or fetch the file "
-                "again"
-            )
-        header = file.read(n_header)
-    if len(header) < n_header:
-        raise CheckpointError(
-            f"{path}: cut off: expected a header of {n_header} bytes, got {len(header)}; copy or fetch "
-            "the file again"
-        )
-    try:
-        entries = json.loads(header)
-        entries.pop("__metadata__", None)
-        start = 8 + n_header
-        tensors = {
-            name: StoredTensor(
-                entry["dtype"],
-                tuple(entry["shape"]),
-                start + entry["data_offsets"][0],
-                start + entry["data_offsets"][1],
-            )
-            for name, entry in entries.items()
-        }
-    except (ValueError, AttributeError, KeyError, IndexError, TypeError) as error:
-        raise CheckpointError(
-            f"{path}: expected a safetensors file, but its header cannot be read: {error}; copy or fetch the "
-            "file again"
-        ) from error
-    expected = max((tensor.end for tensor in tensors.values()), default=start)
-    if size < expected:
-        raise CheckpointError(
-            f"{path}: cut off: expected {expected} bytes, got {size}; copy or fetch the file again"
-        )
-    return tensors
-
-
 def _check_tensor(
     path: Path,
     header: dict[str, StoredTensor],
@@ -266,8 +213,8 @@ def _check_tensor(
         )
     if stored.shape != shape:
         raise CheckpointError(
-            f"{path}: {name}: expected shape {shape} by the config.json of {files}, got {stored.shape}; "
-            "config and weights are of different models"
+            f"{path}: {name}: expected shape {shape} by the config.json of {files}, got "
+            f"{shown(stored.shape)}; config and weights are of different models"
         )
     if stored.dtype not in _FLOATS:
         raise CheckpointError(
@@ -284,11 +231,6 @@ def _published_name(wanted: str, holders: dict[str, str]) -> str:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return read_json_object(path)
     except ValueError as error:
-        raise CheckpointError(
-            f"{path}: expected JSON: {error}; copy or fetch the file again"
-        ) from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: expected a JSON object, got {type(content).__name__}")
-    return content
+        raise CheckpointError(str(error)) from error

@@ -16,6 +16,7 @@ from pathlib import Path
 from .config import Config, ConfigError
 from .groups import COMMIT_MARK
 from .hub import is_hub_name, list_name
+from .input_files import read_json_object
 from .languages import load_languages
 from .planning import (
     FLEURS_SENTENCES,
@@ -105,7 +106,10 @@ def find_model(path: str, revision: str | None) -> Model:
 
         cached = try_to_load_from_cache(path, "config.json", revision=revision)
         file = Path(cached) if isinstance(cached, str) else None
-    content = json.loads(file.read_text(encoding="utf-8")) if file and file.is_file() else None
+    try:
+        content = read_json_object(file) if file and file.exists() else None
+    except ValueError as error:
+        raise ConfigError(f"model.path: {error}") from error
     model = published_model(path, content)
     if model is None:
         raise ConfigError(

@@ -7,8 +7,9 @@ scikit-learn's ``average_precision_score`` has it.
 """
 
 import numpy as np
-from numba import config, njit, prange, set_num_threads
+from numba import config, prange, set_num_threads
 
+from .kernels import kernel
 from .sorting import (
     NEURONS_AT_A_TIME,
     bit_patterns,
@@ -156,7 +157,7 @@ def infinity(activations: np.ndarray) -> np.unsignedinteger:
     return bit_patterns(np.array([np.inf], dtype=activations.dtype))[0]
 
 
-@njit(cache=True, parallel=True, nogil=True)
+@kernel(parallel=True, nogil=True)
 def _kernel(bits, labels, counts, inverse, infinity, packed_like, ap, middle, finite):
     """Fill ``ap``, ``middle`` and ``finite``; ``inverse[g]`` is 1 / (how many are not below g)."""
     n_examples, n_neurons = bits.shape
@@ -189,7 +190,7 @@ def _kernel(bits, labels, counts, inverse, infinity, packed_like, ap, middle, fi
                 middle[1, c, first + column] = pattern_of(high, keys)
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _deal_out(ordered, begin, free, ties, keys):
     """Class by class, ascending: the key of every example, and where the run of its equals begins."""
     free[:] = begin
@@ -206,7 +207,7 @@ def _deal_out(ordered, begin, free, ties, keys):
         free[label] = at + np.uint32(1)
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _mean_precision(ties, inverse):
     """Mean over a class's examples of: those of the class not below it / all that are not below it."""
     total, not_below, previous = 0.0, len(ties), ties[0]

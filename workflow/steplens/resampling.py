@@ -5,8 +5,9 @@ shuffled labels (``relabelling.py``).
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
+from .kernels import kernel
 from .ranking import checked, checked_weights, infinity
 from .sorting import (
     NEURONS_AT_A_TIME,
@@ -59,7 +60,7 @@ def resampled_average_precision(
     return ap
 
 
-@njit(cache=True, parallel=True, nogil=True)
+@kernel(parallel=True, nogil=True)
 def _kernel(bits, labels, weights, infinity, ap, finite):
     """Sort each neuron once; then all resamples move down the order side by side."""
     n_examples, n_neurons = bits.shape
@@ -90,7 +91,7 @@ def _kernel(bits, labels, weights, infinity, ap, finite):
 
 
 # Without the numpy error model, a check for division by zero keeps the loops from being vectorised.
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def _sum_precision(ordered, labels, weights, total):
     """``total[c, draw]``: the sum of precision over the examples of a class, each ``weights`` times."""
     n_classes, n_resamples = total.shape
@@ -180,7 +181,7 @@ def relabelled_average_precision(
     return ap
 
 
-@njit(cache=True, parallel=True, nogil=True)
+@kernel(parallel=True, nogil=True)
 def _relabelled_kernel(bits, labels, inverse, infinity, ap, finite):
     """Sort each neuron once; then all labellings move up the order side by side.
 
@@ -214,7 +215,7 @@ def _relabelled_kernel(bits, labels, inverse, infinity, ap, finite):
                     ap[draw, c, first + column] = total[draw, c] / counts[draw, c]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def _sum_relabelled_precision(ordered, labels, inverse, not_below, total):
     """``total[draw, c]``: the sum of precision over the examples of a class, in the order of ``ranking.py``.
 

@@ -5,8 +5,9 @@ utterances of a language above all others, one may do so by a hair and the other
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
+from .kernels import kernel
 from .ranking import checked, checked_weights
 from .sorting import NEURONS_AT_A_TIME, require_finite
 
@@ -141,7 +142,7 @@ def _standardised(moments: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     return np.where(nothing, 0.0, found)
 
 
-@njit(cache=True, parallel=True, nogil=True)
+@kernel(parallel=True, nogil=True)
 def _sum_moments(values, labels, weights, moments):
     """Sums and sums of squares of every class, all draws side by side.
 

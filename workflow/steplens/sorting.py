@@ -5,31 +5,12 @@ keys takes two passes for float16 and four for float32, however the values are d
 to an example (its label, or its number) travels in the low bits.
 """
 
-import hashlib
-from pathlib import Path
-
 import numpy as np
-from numba import config, njit
+
+from .kernels import kernel
 
 NEURONS_AT_A_TIME = 32  # of a thread: 64 bytes of every row, a cache line of float16
 _ROWS_AT_A_TIME = 8  # loads from memory that are under way side by side
-
-_KERNELS = ("sorting", "ranking", "resampling", "separation")
-
-
-def _cache_folder() -> Path:
-    """Where numba keeps compiled kernels: a folder for each version of the files that hold them.
-
-    By itself it compiles a kernel again when the kernel's own file changes, and not when a function of
-    another file does that was compiled into it: ``ranking.py`` would go on with an old ``sorting.py``.
-    """
-    here = Path(__file__).parent
-    code = b"".join((here / f"{name}.py").read_bytes() for name in _KERNELS)
-    folder = Path(config.CACHE_DIR or here / "__pycache__")
-    return folder / f"numba-{hashlib.sha256(code).hexdigest()[:16]}"
-
-
-config.CACHE_DIR = str(_cache_folder())
 
 
 def bit_patterns(activations: np.ndarray) -> np.ndarray:
@@ -53,7 +34,7 @@ def require_finite(activations: np.ndarray) -> None:
         )
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def gather(bits, first, keys):
     """Take the columns from ``first`` on out of rows: ``keys[c, r] = bits[r, first + c]``."""
     n_columns, n_rows = keys.shape
@@ -64,7 +45,7 @@ def gather(bits, first, keys):
                 keys[column, row] = bits[row, first + column]
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def make_sortable(keys):
     """Turn the bit patterns of floats into integers of the same order, in place; both zeros are one.
 
@@ -87,7 +68,7 @@ def make_sortable(keys):
     return worst
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def pattern_of(key, keys):
     """The inverse of ``make_sortable`` for one key of an array's type."""
     number = keys.dtype.type
@@ -96,7 +77,7 @@ def pattern_of(key, keys):
     return number(key ^ sign) if key >= sign else number(~key)
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def sort_packed(keys, payload, payload_bits, packed, scratch, counts):
     """Sort ``keys[i] << payload_bits | payload[i]`` by key, ascending and stable, into ``packed``.
 

@@ -7,6 +7,7 @@ name and never unpacked to disk. An utterance may have several recordings: attem
 
 import logging
 import lzma
+import os
 import tarfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ import numpy as np
 
 from ..audio import read_recording, resample
 from ..file_heads import instead_of_content
+from ..input_files import open_regular, other_kind
 from . import Request, Take
 
 if TYPE_CHECKING:
@@ -58,6 +60,10 @@ class Recorded:
                     f"{path}: expected the recordings of {language.name} ({language.code}), split "
                     f"{split}: an archive as FLEURS publishes it, or a folder with its files; got nothing "
                     "there: fetch it (snakemake fetch)"
+                )
+            if not path.is_dir() and (kind := other_kind(path)):
+                raise ValueError(
+                    f"{path}: expected an archive of recordings, got {kind}; put the file itself there"
                 )
         self._audio = audio
         self._language = language
@@ -108,11 +114,15 @@ def _files_of_folder(source: Path, names: set[str]) -> dict[str, bytes]:
     for name in names:
         path = source / name
         if not path.is_file():
+            if kind := other_kind(path):
+                log.warning("%s: passed over, %s", path, kind)
             continue
-        if path.stat().st_size > _MAX_MEMBER_BYTES:
-            log.warning("%s: passed over, of %d bytes", path, path.stat().st_size)
-            continue
-        found[name] = path.read_bytes()
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > _MAX_MEMBER_BYTES:
+                log.warning("%s: passed over, of %d bytes", path, size)
+                continue
+            found[name] = file.read(_MAX_MEMBER_BYTES)
     return found
 
 

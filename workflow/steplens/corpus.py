@@ -27,12 +27,14 @@ MALFORMED_SHARE = 0.01
 MIN_SCRIPT_SHARE = 0.5
 _LETTER = regex.compile(r"\p{L}")
 _SHOWN = 10  # sentence ids in a message
+_LONGEST_SHOWN = 100  # characters of an input
+_MOST = 2**63 - 1  # stores and tables hold ids, and numbers of samples, as int64
 _CJK = r"[\p{Han}\p{Hiragana}\p{Katakana}ー]"
 _SPACE_BETWEEN_CJK = regex.compile(rf"(?<={_CJK})\s+(?={_CJK})")
 
 
 def read_split(path: Path) -> pd.DataFrame:
-    """Read one FLEURS TSV: a row a recording, columns as published.
+    """Read one FLEURS TSV: a row a recording, columns as published; the index, ``line``, counts from 1.
 
     Raises
     ------
@@ -40,8 +42,8 @@ def read_split(path: Path) -> pd.DataFrame:
         No such file.
     ValueError
         The file is empty or something else, or is no UTF-8; or in more than one line of a hundred there
-        are not seven fields, an id or a number of samples is no number, or a recording's name is no plain
-        file name. Fewer such lines are left out and logged.
+        are not seven fields, an id or a number of samples is no whole number that 64 bits hold, or a
+        recording's name is no plain file name. Fewer such lines are left out and logged.
     """
     if not path.is_file():
         raise FileNotFoundError(
@@ -61,10 +63,11 @@ def read_split(path: Path) -> pd.DataFrame:
     lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not lines:
         raise ValueError(f"{path}: expected sentences, got blank lines; fetch it again")
-    rows, wrong = [], []
+    rows, numbers, wrong = [], [], []
     for number, line in lines:
         try:
             rows.append(_fields(line, f"{path}:{number}"))
+            numbers.append(number)
         except ValueError as error:
             wrong.append(error)
     if len(wrong) > MALFORMED_SHARE * len(lines):
@@ -73,7 +76,7 @@ def read_split(path: Path) -> pd.DataFrame:
         )
     for error in wrong:  # a published file cannot be mended by its reader
         log.warning("%s: left out", error)
-    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    frame = pd.DataFrame(rows, pd.Index(numbers, name="line", dtype="int64"), list(COLUMNS))
     return frame.astype({"id": "int64", "samples": "int64"})
 
 
@@ -88,11 +91,22 @@ def _fields(line: str, where: str) -> list[str]:
         )
     row = dict(zip(COLUMNS, fields, strict=True))
     for name in ("id", "samples"):
-        if not (row[name].isascii() and row[name].isdecimal()):
-            raise ValueError(f"{where}: {name}: expected a number, got {row[name]!r}")
+        text = row[name]
+        if not (text.isascii() and text.isdecimal()):
+            header = "; remove the header, FLEURS has none" if text == name else ""
+            raise ValueError(f"{where}: {name}: expected a number, got {_shown(text)}{header}")
+        if len(text.lstrip("0")) > len(str(_MOST)) or int(text) > _MOST:
+            anew = "; number the sentences anew, alike in all languages" if name == "id" else ""
+            raise ValueError(
+                f"{where}: {name}: expected a number up to {_MOST}, got {_shown(text)}{anew}"
+            )
     if row["file"] in ("", ".", "..") or "/" in row["file"] or "\\" in row["file"]:
-        raise ValueError(f"{where}: file: expected a plain file name, got {row['file']!r}")
+        raise ValueError(f"{where}: file: expected a plain file name, got {_shown(row['file'])}")
     return fields
+
+
+def _shown(text: str) -> str:
+    return repr(text) if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]!r} …"
 
 
 def join_cjk(text: str) -> str:
@@ -127,8 +141,9 @@ def read_sentences(folder: Path, language: Language, splits: list[str]) -> pd.Da
     """
     parts = []
     for split in splits:
-        part = read_split(folder / "data" / language.fleurs / f"{split}.tsv")
-        parts.append(part.assign(split=split))
+        path = folder / "data" / language.fleurs / f"{split}.tsv"
+        part = read_split(path)
+        parts.append(part.assign(split=split, where=[f"{path}:{line}" for line in part.index]))
     rows = pd.concat(parts, ignore_index=True)
     rows["text"] = rows["transcription"].str.strip().map(join_cjk)
     rows["raw_transcription"] = rows["raw_transcription"].str.strip()
@@ -141,8 +156,12 @@ def read_sentences(folder: Path, language: Language, splits: list[str]) -> pd.Da
                     language.code, len(without), len(ids), _some(without))  # fmt: skip
     same = rows["text"] == rows["id"].map(first.set_index("id")["text"])
     if not same.all():
-        log.warning("%s: expected one text an id, got another in %d recordings, which are left out: %s",
-                    language.code, (~same).sum(), _some(rows["id"][~same].unique().tolist()))  # fmt: skip
+        other = rows[~same].iloc[0]
+        kept = first.set_index("id").loc[other["id"]]
+        log.warning("%s: expected one text an id, got another in %d recordings, which are left out: %s; the "
+                    "first, %s: %s, where %s has %s",
+                    language.code, (~same).sum(), _some(rows["id"][~same].unique().tolist()),
+                    other["where"], _shown(other["text"]), kept["where"], _shown(kept["text"]))  # fmt: skip
     recordings: dict[int, list[dict]] = {}
     for one in rows[same].drop_duplicates(["id", "split", "file"]).itertuples():
         recording = {"split": one.split, "file": one.file, "n_samples": one.samples}

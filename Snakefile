@@ -44,7 +44,9 @@ include: "workflow/rules/plan.smk"
 include: "workflow/rules/verify.smk"
 
 
-if workflow.exec_mode == ExecMode.DEFAULT:  # once a run, before Snakemake reads its records of past jobs
+if (
+    workflow.exec_mode == ExecMode.DEFAULT
+):  # once a run, before Snakemake reads its records of past jobs
     try:
         for note in check_bookkeeping(MetadataRecord.model_validate, (RESULTS, FETCHED)):
             logger.warning(note)

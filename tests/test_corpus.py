@@ -143,6 +143,28 @@ def test_an_id_with_two_texts_is_told_by_file_and_line(tmp_path, caplog):
     assert f"{folder}/test.tsv:3: '{'x' * 100}' …, where {folder}/dev.tsv:1 has" in caplog.text
 
 
+def test_of_languages_that_are_fetched_the_later_one_sees_the_other(tmp_path):
+    """Without a common sentence its job ends; languages that are not there yet are looked at by theirs."""
+
+    def written(language, others, fewest=1):
+        output = tmp_path / f"{language.code}.parquet"
+        write_corpus(tmp_path, language, ["test"], 3, 1, [], output, others, fewest)
+
+    write_split(tmp_path, DEU, "test", [line(i) for i in range(3)])
+    written(DEU, [DEU, FRA, CMN])
+    write_split(tmp_path, FRA, "test", [line(i) for i in range(2, 5)])
+    written(FRA, [DEU, FRA, CMN])
+    with pytest.raises(ValueError, match=r"at least 2 .* got 1 of fra .* and deu"):
+        written(FRA, [DEU, FRA, CMN], 2)
+    write_split(tmp_path, DEU, "test", [line(i) for i in range(9, 12)])
+    (tmp_path / "fra.parquet").unlink()
+    with pytest.raises(
+        ValueError, match=r"expected at least 1 .* got 0 of fra \(3 sentences, .*fr_fr"
+    ):
+        written(FRA, [DEU, FRA, CMN])
+    assert not (tmp_path / "fra.parquet").exists()
+
+
 def test_one_damaged_line_in_a_hundred_is_left_out_and_logged(tmp_path, caplog):
     """A published file cannot be mended by its reader; a second one says that the file is another."""
     lines = [line(i) for i in range(198)]

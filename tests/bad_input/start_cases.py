@@ -28,6 +28,7 @@ from steplens.model_source import ModelSource
 from steplens.start_checks import (
     check_start,
     notes,
+    require_common_sentences,
     require_gpus,
     require_sentences,
     require_writable,
@@ -157,6 +158,18 @@ def few_sentences(world: World):
     return parse_config(settings)
 
 
+def no_common_sentence(world: World):
+    for code, ids in (("deu", (1, 2)), ("fra", (3, 4))):
+        write_split(world.folder, LANGUAGES[code], "test", [line(one) for one in ids])
+    return parse_config(
+        {
+            "languages": ["deu", "fra"],
+            "corpus": {"path": str(world.folder), "n_utterances": 2},
+            "steering": {"n_utterances": 2},
+        }
+    )
+
+
 def unfit(error: Exception):
     """One utterance that is larger than the memory."""
 
@@ -241,6 +254,11 @@ CASES = [
          lambda folder: require_space(folder / "a.zarr", 1e18, "the store of s2t deu"), DiskSpaceError,
          ("disk space", "the store of s2t deu"), "{folder}/a.zarr", "expected 1000000.0 TB",
          "got", "free space"),
+    Case("start: languages without a common sentence", no_common_sentence,
+         lambda made: require_common_sentences(made, {"rank_decoder"}), ConfigError, "languages",
+         ("{folder}/data/de_de/test.tsv", "{folder}/data/fr_fr/test.tsv"),
+         "expected at least 1 of a run's sentences in common", "got 0 of deu (2 sentences",
+         "give a sentence the same id in all languages"),
     Case("start: too few sentences", few_sentences, lambda made: require_sentences(made, ["deu"]),
          ConfigError, "corpus.n_utterances", "deu in test", "expected at most 2", "got 9", "ask for fewer"),
     Case("start: languages of one script", config(languages=["deu", "spa"], steering={"n_utterances": 5}),

@@ -8,6 +8,8 @@ id is shared by all languages; one id may have several recordings and stand in t
 import hashlib
 import json
 import logging
+from collections.abc import Collection, Mapping
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +111,11 @@ def _shown(text: str) -> str:
     return repr(text) if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]!r} …"
 
 
+def split_paths(folder: Path, language: Language, splits: list[str]) -> list[Path]:
+    """The TSVs of a language."""
+    return [folder / "data" / language.fleurs / f"{split}.tsv" for split in splits]
+
+
 def join_cjk(text: str) -> str:
     """Remove the spaces that FLEURS puts between Chinese (and Japanese) characters."""
     return _SPACE_BETWEEN_CJK.sub("", text)
@@ -140,8 +147,7 @@ def read_sentences(folder: Path, language: Language, splits: list[str]) -> pd.Da
         spoken there.
     """
     parts = []
-    for split in splits:
-        path = folder / "data" / language.fleurs / f"{split}.tsv"
+    for split, path in zip(splits, split_paths(folder, language, splits), strict=True):
         part = read_split(path)
         parts.append(part.assign(split=split, where=[f"{path}:{line}" for line in part.index]))
     rows = pd.concat(parts, ignore_index=True)
@@ -237,6 +243,42 @@ def choose_sentences(
     return sentences.loc[order].head(n_utterances).reset_index(drop=True)
 
 
+def require_common_sentences(
+    chosen: Mapping[str, Collection[int]], fewest: int, files: Mapping[str, list[Path]]
+) -> None:
+    """Raise ValueError unless every two languages have enough sentences in common.
+
+    Parameters
+    ----------
+    chosen : mapping of language to sentence ids
+        Those that a run takes.
+    fewest : int
+        Sentences that two languages need in common: ``similarity.sentences_per_component`` for that study,
+        otherwise one, without which languages differ in content too.
+    files : mapping of language to list of path
+        Where its sentences come from, for the message.
+    """
+    n_common = {
+        (one, other): len(set(chosen[one]) & set(chosen[other]))
+        for one, other in combinations(chosen, 2)
+    }
+    short = {pair: n for pair, n in n_common.items() if n < fewest}
+    if not short:
+        return
+    pair, n = min(short.items(), key=lambda item: item[1])
+    one, other = (
+        f"{code} ({len(chosen[code])} sentences, {', '.join(map(str, files[code]))})"
+        for code in pair
+    )
+    why = " (similarity.sentences_per_component)" if fewest > 1 else ""
+    raise ValueError(
+        f"languages: expected at least {fewest} of a run's sentences in common to every two of them{why}, "
+        f"got {n} of {one} and {other}, and too few in {len(short)} of {len(n_common)} pairs; give a "
+        "sentence the same id in all languages, take more (corpus.n_utterances) or only common ones "
+        "(corpus.parallel_over), or leave a language out"
+    )
+
+
 def _in_other_script(sentences: pd.DataFrame) -> list[int]:
     """Ids of sentences whose letters are mostly of another script."""
     return sentences.loc[sentences["script_share"] < MIN_SCRIPT_SHARE, "utterance"].tolist()
@@ -263,9 +305,25 @@ def write_corpus(
     seed: int,
     parallel_over: list[Language],
     output: Path,
+    compared_with: Collection[Language] = (),
+    fewest_common: int = 1,
 ) -> None:
-    """Write ``corpus/<language>.parquet``; parameters as ``choose_sentences``."""
+    """Write ``corpus/<language>.parquet``; parameters as ``choose_sentences``.
+
+    Of the languages ``compared_with`` those count whose files are there: each needs ``fewest_common``
+    sentences in common with this one. Of two that are fetched, the later one sees the other.
+    """
     chosen = choose_sentences(folder, language, splits, n_utterances, seed, parallel_over)
+    for other in compared_with:
+        paths = {one.code: split_paths(folder, one, splits) for one in (language, other)}
+        if other.code == language.code or not all(path.is_file() for path in paths[other.code]):
+            continue
+        its = choose_sentences(folder, other, splits, n_utterances, seed, parallel_over)
+        require_common_sentences(
+            {language.code: chosen["utterance"].tolist(), other.code: its["utterance"].tolist()},
+            fewest_common,
+            paths,
+        )
     others = _in_other_script(chosen)
     if others:
         log.warning("%s: expected %s script, got another in %d of %d sentences, which are kept: %s; their "

@@ -3,7 +3,10 @@
 corpus -> speech -> encode -> decode -> capture -> rank -> compare, steer -> tables, figures, report
 """
 
+from snakemake.logging import logger
+from snakemake.persistence import MetadataRecord
 from snakemake.utils import min_version
+from snakemake_interface_executor_plugins.settings import ExecMode
 
 min_version("9.0")
 
@@ -41,12 +44,22 @@ include: "workflow/rules/plan.smk"
 include: "workflow/rules/verify.smk"
 
 
+if (
+    workflow.exec_mode == ExecMode.DEFAULT
+):  # once a run, before Snakemake reads its records of past jobs
+    try:
+        for note in check_bookkeeping(MetadataRecord.model_validate, (RESULTS, FETCHED)):
+            logger.warning(note)
+    except ConfigError as error:
+        raise WorkflowError(str(error))
+
+
 onstart:
     # Not for a dry run or a plan: only what is about to be used must be there. Imported here, since
     # every job reads this file.
-    from snakemake.logging import logger
     from steplens.disk_space import DiskSpaceError
     from steplens.errors import TableError
+    from steplens.file_times import settle_future_times
     from steplens.groups import StoreError
     from steplens.run_lock import lock_run
     from steplens.start_checks import check_start
@@ -60,6 +73,8 @@ onstart:
             logger.warning(note)
         if {job.rule.name for job in jobs} - {"plan", "verify"}:
             lock_run(RESULTS)
+            for note in settle_future_times(workflow.dag.jobs, jobs, RESULTS):
+                logger.warning(note)
     except (ConfigError, DiskSpaceError, StoreError, TableError) as error:
         raise WorkflowError(str(error))
 

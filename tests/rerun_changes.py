@@ -5,6 +5,7 @@ import os
 import random
 import re
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -162,6 +163,20 @@ def touched(change: Change) -> None:
     random.Random(1).shuffle(files)
     for place, path in enumerate(files):
         os.utime(path, (2e9 + place, 2e9 + place))
+
+
+def dated_ahead(change: Change) -> None:
+    """Every other result, by three hours."""
+    files = [path for path in change.own().glob("results/**/*") if path.is_file()]
+    for path in sorted(files)[::2]:
+        os.utime(path, (time.time() + 10_800,) * 2)
+
+
+def damaged_records(change: Change) -> None:
+    """Every record, cut off."""
+    for path in change.own().glob(".snakemake/metadata/**/*"):
+        if path.is_file():
+            os.truncate(path, path.stat().st_size // 2)
 
 
 def checked_out(change: Change) -> None:

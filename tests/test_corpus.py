@@ -91,6 +91,23 @@ def test_sentences_without_text_are_left_out_and_logged(tmp_path, caplog, empty)
         (line("²"), r"test\.tsv:2: id: expected a number, got '²'"),
         (line(2, samples="2.5"), r"test\.tsv:2: samples: expected a number, got '2\.5'"),
         (line(2, samples=""), r"test\.tsv:2: samples: expected a number, got ''"),
+        (line("id"), r"test\.tsv:2: id: expected a number, got 'id'; remove the header"),
+        (
+            line(17653886544018491781),
+            r"test\.tsv:2: id: expected a number up to 9223372036854775807, got '17653886544018491781'; "
+            r"number the sentences anew",
+        ),
+        (line(2**63), r"test\.tsv:2: id: expected a number up to 9223372036854775807"),
+        (
+            line("9" * 5000),
+            r"test\.tsv:2: id: expected a number up to \d{19}, got '9{100}' …; number",
+        ),
+        (line(2, samples=-1), r"test\.tsv:2: samples: expected a number, got '-1'"),
+        (
+            line(2, samples=2**63),
+            r"test\.tsv:2: samples: expected a number up to 9223372036854775807",
+        ),
+        (line(2, samples="1e5"), r"test\.tsv:2: samples: expected a number, got '1e5'"),
         (
             line(2, file="../2.wav"),
             r"test\.tsv:2: file: expected a plain file name, got '\.\./2\.wav'",
@@ -103,6 +120,49 @@ def test_a_malformed_line_is_refused_by_file_and_number(tmp_path, bad, message):
     path = write_split(tmp_path, DEU, "test", [line(1), bad])
     with pytest.raises(ValueError, match=message):
         read_split(path)
+
+
+def test_the_largest_numbers_are_kept_exactly(tmp_path):
+    """Beyond 2^53, where neighbours are the same as floats; zeros before a number do not count."""
+    lines = [line(2**63 - 1, samples=2**63 - 1), line(2**63 - 2), line("007"), line("0" * 30 + "8")]
+    path = write_split(tmp_path, DEU, "test", lines)
+    assert read_split(path)["id"].tolist() == [2**63 - 1, 2**63 - 2, 7, 8]
+    assert read_split(path)["samples"].tolist()[0] == 2**63 - 1
+    write_corpus(tmp_path, DEU, ["test"], 4, 1, [DEU], tmp_path / "deu.parquet")
+    kept = pd.read_parquet(tmp_path / "deu.parquet")["utterance"]
+    assert sorted(kept) == [7, 8, 2**63 - 2, 2**63 - 1]
+
+
+def test_an_id_with_two_texts_is_told_by_file_and_line(tmp_path, caplog):
+    """Both places, and both texts; the first one counts."""
+    write_split(tmp_path, DEU, "dev", [line(1)])
+    write_split(tmp_path, DEU, "test", [line(2), "", line(1, text="x" * 300)])
+    found = read_sentences(tmp_path, DEU, ["dev", "test"]).set_index("utterance")
+    assert found.loc[1, "text"] == "guten tag"
+    folder = tmp_path / "data" / "de_de"
+    assert f"{folder}/test.tsv:3: '{'x' * 100}' …, where {folder}/dev.tsv:1 has" in caplog.text
+
+
+def test_of_languages_that_are_fetched_the_later_one_sees_the_other(tmp_path):
+    """Without a common sentence its job ends; languages that are not there yet are looked at by theirs."""
+
+    def written(language, others, fewest=1):
+        output = tmp_path / f"{language.code}.parquet"
+        write_corpus(tmp_path, language, ["test"], 3, 1, [], output, others, fewest)
+
+    write_split(tmp_path, DEU, "test", [line(i) for i in range(3)])
+    written(DEU, [DEU, FRA, CMN])
+    write_split(tmp_path, FRA, "test", [line(i) for i in range(2, 5)])
+    written(FRA, [DEU, FRA, CMN])
+    with pytest.raises(ValueError, match=r"at least 2 .* got 1 of fra .* and deu"):
+        written(FRA, [DEU, FRA, CMN], 2)
+    write_split(tmp_path, DEU, "test", [line(i) for i in range(9, 12)])
+    (tmp_path / "fra.parquet").unlink()
+    with pytest.raises(
+        ValueError, match=r"expected at least 1 .* got 0 of fra \(3 sentences, .*fr_fr"
+    ):
+        written(FRA, [DEU, FRA, CMN])
+    assert not (tmp_path / "fra.parquet").exists()
 
 
 def test_one_damaged_line_in_a_hundred_is_left_out_and_logged(tmp_path, caplog):

@@ -19,6 +19,12 @@ def test_every_key_has_a_row():
         assert f"| `{name}` |" in text
 
 
+def test_a_key_that_may_be_empty_names_what_else_it_may_be():
+    """Of a choice, all that it is between."""
+    (row,) = (one for one in readme().splitlines() if one.startswith("| `speech.other_engine` |"))
+    assert "| `xtts` or `recorded` or `espeak` or empty |" in row
+
+
 def test_links_of_the_readme_lead_somewhere():
     """Every relative link and image of the README is in the repository."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -31,6 +31,14 @@ EVERY_RULE = {
 }
 
 
+def stages_of(script: str) -> set[str]:
+    """The modules whose functions a script gives to ``run_stage``; a figure's are named by its rules."""
+    if "snakemake.params.stage" in script:
+        rules = "".join(path.read_text(encoding="utf-8") for path in RULES.glob("*.smk"))
+        return set(re.findall(r'Drawing\(\s*"([\w.]+):', rules))
+    return set(re.findall(r'^ +f?"([\w.]+):[\w.{}]+",$', script, flags=re.M))
+
+
 def modules_of(environment: str) -> list[str]:
     """The modules of steplens that the rules of one environment run."""
     modules = set()
@@ -38,9 +46,10 @@ def modules_of(environment: str) -> list[str]:
         if own != environment:
             continue
         text = (ROOT / "workflow" / "scripts" / f"{script}.py").read_text(encoding="utf-8")
-        modules |= {f"steplens.{name}" for name in re.findall(r'^ +f?"(\w+):', text, flags=re.M)}
+        stages = stages_of(text)
+        modules |= {f"steplens.{name}" for name in stages}
         modules |= {
-            f"steplens.{name}" for name in re.findall(r"^from steplens\.(\w+)", text, flags=re.M)
+            f"steplens.{name}" for name in re.findall(r"^from steplens\.([\w.]+)", text, flags=re.M)
         }
         if rule.startswith("speech_") and rule != "speech_quality":
             modules.add(f"steplens.engines.{rule.removeprefix('speech_')}")
@@ -78,6 +87,16 @@ def venv(tmp_path_factory):
 def test_every_rule_has_an_environment_that_there_is():
     assert {environment for environment, _ in EVERY_RULE.values()} <= set(NAMES)
     assert len(EVERY_RULE) > 20
+
+
+def test_every_script_names_its_stage():
+    """As a module and a function: none is missed below."""
+    package = ROOT / "workflow" / "steplens"
+    for script in (ROOT / "workflow" / "scripts").glob("*.py"):
+        text = script.read_text(encoding="utf-8")
+        assert stages_of(text) or "run_stage(" not in text, script
+        for name in stages_of(text):
+            assert (package / f"{name.replace('.', '/')}.py").is_file(), script
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "snakemake"])

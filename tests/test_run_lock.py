@@ -77,6 +77,18 @@ def test_a_job_waits_for_the_process_that_a_killed_run_left_at_it(process):
     assert second.wait(30) == 0
 
 
+def test_a_process_watches_its_parent_once_and_a_fork_for_itself(process):
+    """A job that no warm process took is called in the process that asked for it."""
+    watchers = "print([one.name for one in threading.enumerate()].count('parent'), flush=True)\n"
+    begin = "import threading\nfrom steplens.run_lock import end_with_parent\nend_with_parent()\n"
+    one = process(
+        f"{begin}end_with_parent()\n{watchers}"
+        f"if os.fork() == 0:\n    {watchers}    end_with_parent()\n    {watchers}"
+        "else:\n    os.wait()\n"
+    )
+    assert one.communicate(timeout=60)[0].split() == ["1", "0", "1"]
+
+
 @pytest.mark.parametrize("shell", [False, True], ids=["directly", "through a shell"])
 def test_a_process_ends_with_the_one_that_started_it(process, tmp_path, shell):
     """Nobody would wait for what it does."""

@@ -17,11 +17,13 @@ from steplens import disk_space, start_checks, table_metadata
 from steplens.atomic import TableError, write_csv, write_json, write_text
 from steplens.config import parse_config
 from steplens.disk_space import MARGIN_BYTES, DiskSpaceError, in_words, require_space
+from steplens.errors import ConfigError
 from steplens.groups import StoreError
 from steplens.planning import Sentences, disk_bytes, published_model
 from steplens.start_checks import (
     check_start,
     notes,
+    require_common_sentences,
     require_gpus,
     require_neurons,
     require_same_settings,
@@ -251,6 +253,61 @@ def test_snakemake_puts_no_table_under_other_settings(tmp_path, monkeypatch, mor
     assert "results/demo/comparison/location.csv" in told
     assert "k: expected 60, got 50" in told
     assert not (tmp_path / figure).exists()
+
+
+def parallel(folder, ids_of, **settings):
+    """A configuration over a corpus of these ids by language."""
+    for code, ids in ids_of.items():
+        write_split(folder, LANGUAGES[code], "test", [line(one) for one in ids])
+    corpus = {"path": str(folder), "n_utterances": 4} | settings.pop("corpus", {})
+    return parse_config(
+        {"languages": [*ids_of], "corpus": corpus, "steering": {"n_utterances": 2}} | settings
+    )
+
+
+RANKED = {"rank_decoder", "corpus"}
+
+
+def test_languages_without_a_common_sentence_are_refused_by_name(tmp_path):
+    """With their numbers and files; whatever follows from one language alone may run."""
+    config = parallel(tmp_path, {"deu": range(4), "fra": range(2, 6), "spa": range(90, 94)})
+    require_common_sentences(config, {"corpus", "encode_text", "capture"})
+    with pytest.raises(ConfigError) as refused:
+        require_common_sentences(config, RANKED)
+    told = str(refused.value)
+    assert told.startswith("languages: expected at least 1 of a run's sentences in common")
+    files = {one: tmp_path / "data" / LANGUAGES[one].fleurs / "test.tsv" for one in ("deu", "spa")}
+    assert (
+        f"got 0 of deu (4 sentences, {files['deu']}) and spa (4 sentences, {files['spa']})" in told
+    )
+    assert "too few in 2 of 3 pairs" in told
+    assert "corpus.parallel_over" in told
+
+
+def test_those_count_that_the_run_takes(tmp_path):
+    """Of two files that share many sentences, two small draws may share none; parallel_over mends it."""
+    ids = {"deu": range(300), "fra": range(299, 600)}
+    require_common_sentences(parallel(tmp_path, {"deu": range(9), "fra": range(9)}), RANKED)
+    with pytest.raises(ConfigError, match="got 0 of deu"):
+        require_common_sentences(parallel(tmp_path, ids), RANKED)
+    ids["fra"] = range(296, 600)
+    both = {"parallel_over": ["deu", "fra"]}
+    require_common_sentences(parallel(tmp_path, ids, corpus=both), RANKED)
+
+
+def test_similarity_needs_more_common_sentences_than_one(tmp_path):
+    ids = {"deu": range(8), "fra": range(5, 13)}
+    settings = {"corpus": {"n_utterances": 8}, "similarity": {"sentences_per_component": 3}}
+    require_common_sentences(parallel(tmp_path, ids, **settings), {"similarity_encoders"})
+    settings["similarity"] = {"sentences_per_component": 4}
+    require_common_sentences(parallel(tmp_path, ids, **settings), RANKED)
+    with pytest.raises(ConfigError, match=r"at least 4 .*sentences_per_component\), got 3 of deu"):
+        require_common_sentences(parallel(tmp_path, ids, **settings), {"similarity_encoders"})
+
+
+def test_of_a_corpus_on_the_hub_nothing_is_asked_before_it_is_there():
+    config = parse_config({"corpus": {"path": "google/fleurs", "revision": "0" * 40}})
+    require_common_sentences(config, RANKED)
 
 
 def test_snakemake_says_it_in_one_line_and_runs_nothing(tmp_path):

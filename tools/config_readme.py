@@ -1,6 +1,7 @@
 """Writes config/README.md out of steplens.config: ``python tools/config_readme.py``."""
 
 import sys
+import types
 import typing
 from pathlib import Path
 
@@ -38,10 +39,15 @@ def _type(annotation) -> str:
         return " or ".join(f"`{value}`" for value in typing.get_args(annotation))
     if origin is list:
         return f"list of {_type(typing.get_args(annotation)[0])}"
-    names = {str: "text", int: "whole number", float: "number", bool: "true or false"}
+    names = {
+        str: "text", int: "whole number", float: "number", bool: "true or false",
+        types.NoneType: "empty",
+    }  # fmt: skip
     if annotation in names:
         return names[annotation]
-    return " or ".join(names.get(one, "empty") for one in typing.get_args(annotation))
+    if origin not in (typing.Union, types.UnionType):
+        raise TypeError(f"expected a type that the page of settings can name, got {annotation}")
+    return " or ".join(map(_type, typing.get_args(annotation)))
 
 
 def _yaml(value) -> str:

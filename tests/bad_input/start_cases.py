@@ -1,27 +1,34 @@
 """What a run finds on this machine when it starts: licence, disk, GPU, memory, another run."""
 
+import base64
 import contextlib
 import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections import namedtuple
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from conftest import ROOT
 from fleurs_files import LANGUAGES, line, write_split
+from snakemake.persistence import MetadataRecord
 
 from bad_input.case import Case, World
 from steplens.batching import run_batches
+from steplens.bookkeeping import check_bookkeeping
 from steplens.config import ConfigError, parse_config
 from steplens.disk_space import DiskSpaceError, require_space
+from steplens.file_times import settle_future_times
 from steplens.licences import check_licences
 from steplens.model_source import ModelSource
 from steplens.start_checks import (
     check_start,
     notes,
+    require_common_sentences,
     require_gpus,
     require_sentences,
     require_writable,
@@ -76,6 +83,55 @@ def a_file_in_its_place(world: World) -> Path:
     return world.folder / "results" / "demo"
 
 
+def of_the_future(folder: Path) -> None:
+    """An input of another owner, a day ahead, that a job is to read."""
+    with contextlib.ExitStack() as stack:
+        open_folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        results = open_folder / "results"
+        results.mkdir()
+        path = open_folder / "list"
+        path.write_text("")
+        os.utime(path, (time.time() + 100_000,) * 2)
+        path.chmod(0o444)
+        if os.geteuid():
+            pytest.skip("the owner of a file can always change its time")
+        results.chmod(0o777)
+        open_folder.chmod(0o755)
+        stack.callback(os.seteuid, 0)
+        os.seteuid(NOBODY)
+        job = Job(Rule("corpus"), None, [str(path)], [str(results / "made")])
+        settle_future_times([job], [job], results)
+
+
+def record(content: bytes):
+    """Snakemake's record of an output, with this in it."""
+
+    def prepare(world: World) -> Path:
+        output = world.folder / "results" / "demo" / "a.csv"
+        output.parent.mkdir(parents=True)
+        output.touch()
+        name = base64.urlsafe_b64encode(str(output).encode()).decode()
+        path = world.folder / ".snakemake" / "metadata" / "/".join(_cut(name))
+        path.parent.mkdir(parents=True)
+        path.write_bytes(content)
+        return world.folder
+
+    return prepare
+
+
+def _cut(name: str) -> list[str]:
+    parts = [name[start : start + 254] for start in range(0, len(name), 254)]
+    return [f"@{part}" for part in parts[:-1]] + parts[-1:]
+
+
+def bookkeeping(folder: Path) -> str:
+    return " ".join(
+        check_bookkeeping(
+            MetadataRecord.model_validate, (folder / "results" / "demo",), folder / ".snakemake"
+        )
+    )
+
+
 def planned(n_utterances: int):
     """A run of 60 captures, the planned disk full of them, on a machine of some terabytes."""
 
@@ -100,6 +156,18 @@ def few_sentences(world: World):
         "steering": {"n_utterances": 5},
     }
     return parse_config(settings)
+
+
+def no_common_sentence(world: World):
+    for code, ids in (("deu", (1, 2)), ("fra", (3, 4))):
+        write_split(world.folder, LANGUAGES[code], "test", [line(one) for one in ids])
+    return parse_config(
+        {
+            "languages": ["deu", "fra"],
+            "corpus": {"path": str(world.folder), "n_utterances": 2},
+            "steering": {"n_utterances": 2},
+        }
+    )
 
 
 def unfit(error: Exception):
@@ -170,6 +238,15 @@ CASES = [
     Case("start: a file in the folder's place", a_file_in_its_place, require_writable, ConfigError,
          "results", "{folder}/results/demo", "expected a folder that results can be written to",
          "got Not a directory", "run in another folder"),
+    Case("start: an input dated in the future", lambda world: world.folder, of_the_future, ConfigError,
+         "file time", "/list", "expected a file time in the past", "28 hours ahead",
+         "touch the file, or copy it"),
+    Case("start: a record of Snakemake's that is cut off", record(b'{"rule": '), bookkeeping, None,
+         "results/demo/a.csv was made", ".snakemake/metadata", "expected Snakemake's record",
+         "got broken JSON", "delete the output and it is made again (rm "),
+    Case("start: a record over which Snakemake stops", record(b"[1]"), bookkeeping, ConfigError,
+         "record of how {folder}/results/demo/a.csv", ".snakemake/metadata", "expected Snakemake's record",
+         "got JSON of another kind (list)", "delete it, and the output with it"),
     Case("start: a disk that will be full", planned(10_000_000), lambda given: check_start(*given),
          DiskSpaceError, ("disk space", "the 60 jobs"), "{folder}/results/paper", "expected", "TB free for",
          "free space there"),
@@ -177,6 +254,11 @@ CASES = [
          lambda folder: require_space(folder / "a.zarr", 1e18, "the store of s2t deu"), DiskSpaceError,
          ("disk space", "the store of s2t deu"), "{folder}/a.zarr", "expected 1000000.0 TB",
          "got", "free space"),
+    Case("start: languages without a common sentence", no_common_sentence,
+         lambda made: require_common_sentences(made, {"rank_decoder"}), ConfigError, "languages",
+         ("{folder}/data/de_de/test.tsv", "{folder}/data/fr_fr/test.tsv"),
+         "expected at least 1 of a run's sentences in common", "got 0 of deu (2 sentences",
+         "give a sentence the same id in all languages"),
     Case("start: too few sentences", few_sentences, lambda made: require_sentences(made, ["deu"]),
          ConfigError, "corpus.n_utterances", "deu in test", "expected at most 2", "got 9", "ask for fewer"),
     Case("start: languages of one script", config(languages=["deu", "spa"], steering={"n_utterances": 5}),

@@ -5,19 +5,27 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from steplens.hub import is_hub_name
 from steplens.identities import fleurs_folder
 from steplens.job import run_stage
 from steplens.languages import load_languages
 
 languages = load_languages()
+config = snakemake.config
+# Local files were looked at when the run started; fetched ones are there only now.
+fetched = is_hub_name(config["corpus"]["path"])
+needed = config["similarity"]["sentences_per_component"]
+similarity = "similarity" in config["studies"] and snakemake.params.n_utterances >= needed
 run_stage(
     snakemake,
     "corpus:write_corpus",
-    folder=fleurs_folder(snakemake.config["corpus"]),
+    folder=fleurs_folder(config["corpus"]),
     language=languages[snakemake.wildcards.lang],
     splits=snakemake.params.splits,
     n_utterances=snakemake.params.n_utterances,
     seed=snakemake.params.seed,
     parallel_over=[languages[code] for code in snakemake.params.parallel_over],
     output=Path(snakemake.output[0]),
+    compared_with=[languages[code] for code in config["languages"]] if fetched else [],
+    fewest_common=needed if similarity else 1,
 )

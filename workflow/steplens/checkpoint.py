@@ -81,8 +81,8 @@ def search_notes(path: str) -> list[str]:
         return []
     asked = other_search(ModelFiles(path).json("generation_config.json"))
     return [
-        f"model.path: {path}: generation_config.json: expected greedy decoding, got {name} = {value!r}; it "
-        "is not heeded, and remove the key if that is what you want"
+        f"model.path: {path}: generation_config.json: expected greedy decoding, got {name} = {value!r}; "
+        "steplens ignores it and decodes greedily; remove the key to silence this note"
         for name, value in asked.items()
     ]
 

@@ -9,6 +9,8 @@ import hashlib
 import json
 import logging
 import os
+from collections.abc import Collection, Mapping
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -31,12 +33,16 @@ _MAX_SPLIT_BYTES = 128 * 2**20  # the largest of FLEURS has two million
 MIN_SCRIPT_SHARE = 0.5
 _LETTER = regex.compile(r"\p{L}")
 _SHOWN = 10  # sentence ids in a message
+_LONGEST_SHOWN = 100  # characters of an input
+_MOST = 2**63 - 1  # stores and tables hold ids, and numbers of samples, as int64
 _CJK = r"[\p{Han}\p{Hiragana}\p{Katakana}ー]"
 _SPACE_BETWEEN_CJK = regex.compile(rf"(?<={_CJK})\s+(?={_CJK})")
 
 
 def read_split(path: Path) -> pd.DataFrame:
-    """Read one FLEURS TSV: a row a recording, columns as published, texts composed (NFC).
+    """Read one FLEURS TSV: a row per recording; the index, ``line``, counts from 1.
+
+    Columns as published, texts composed (NFC).
 
     Raises
     ------
@@ -44,9 +50,9 @@ def read_split(path: Path) -> pd.DataFrame:
         No such file.
     ValueError
         The file is empty or something else, or is no UTF-8; or in more than one line of a hundred there
-        are not seven fields, an id or a number of samples is no number, or a recording's name is no plain
-        file name. Fewer such lines are left out and logged. Or any line holds a control character or an
-        override of the direction of text.
+        are not seven fields, an id or a number of samples is no whole number that 64 bits hold, or a
+        recording's name is no plain file name. Fewer such lines are left out and logged. Or any line holds
+        a control character or an override of the direction of text.
     """
     if not path.exists():
         raise FileNotFoundError(
@@ -66,7 +72,7 @@ def read_split(path: Path) -> pd.DataFrame:
     lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not lines:
         raise ValueError(f"{path}: expected sentences, got blank lines; fetch it again")
-    rows, wrong, refused = [], [], []
+    rows, numbers, wrong, refused = [], [], [], []
     for number, line in lines:
         try:
             fields = _fields(line, f"{path}:{number}")
@@ -79,6 +85,7 @@ def read_split(path: Path) -> pd.DataFrame:
             if refusal(field)
         ]
         rows.append(fields)
+        numbers.append(number)
     if refused:  # they change what is shown, spoken and tokenized, and nobody sees them
         raise ValueError(
             f"{refused[0]} ({len(refused)} such fields in all); remove these characters from the lines"
@@ -89,7 +96,7 @@ def read_split(path: Path) -> pd.DataFrame:
         )
     for error in wrong:  # a published file cannot be mended by its reader
         log.warning("%s: left out", error)
-    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    frame = pd.DataFrame(rows, pd.Index(numbers, name="line", dtype="int64"), list(COLUMNS))
     for name in ("raw_transcription", "transcription"):
         frame[name] = frame[name].map(read_form)
     return frame.astype({"id": "int64", "samples": "int64"})
@@ -117,11 +124,27 @@ def _fields(line: str, where: str) -> list[str]:
         )
     row = dict(zip(COLUMNS, fields, strict=True))
     for name in ("id", "samples"):
-        if not (row[name].isascii() and row[name].isdecimal()):
-            raise ValueError(f"{where}: {name}: expected a number, got {row[name]!r}")
+        text = row[name]
+        if not (text.isascii() and text.isdecimal()):
+            header = "; remove the header, FLEURS has none" if text == name else ""
+            raise ValueError(f"{where}: {name}: expected a number, got {_shown(text)}{header}")
+        if len(text.lstrip("0")) > len(str(_MOST)) or int(text) > _MOST:
+            anew = "; number the sentences anew, alike in all languages" if name == "id" else ""
+            raise ValueError(
+                f"{where}: {name}: expected a number up to {_MOST}, got {_shown(text)}{anew}"
+            )
     if row["file"] in ("", ".", "..") or "/" in row["file"] or "\\" in row["file"]:
-        raise ValueError(f"{where}: file: expected a plain file name, got {row['file']!r}")
+        raise ValueError(f"{where}: file: expected a plain file name, got {_shown(row['file'])}")
     return fields
+
+
+def _shown(text: str) -> str:
+    return repr(text) if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]!r} …"
+
+
+def split_paths(folder: Path, language: Language, splits: list[str]) -> list[Path]:
+    """The TSVs of a language."""
+    return [folder / "data" / language.fleurs / f"{split}.tsv" for split in splits]
 
 
 def join_cjk(text: str) -> str:
@@ -156,9 +179,9 @@ def read_sentences(folder: Path, language: Language, splits: list[str]) -> pd.Da
         spoken there.
     """
     parts = []
-    for split in splits:
-        part = read_split(folder / "data" / language.fleurs / f"{split}.tsv")
-        parts.append(part.assign(split=split))
+    for split, path in zip(splits, split_paths(folder, language, splits), strict=True):
+        part = read_split(path)
+        parts.append(part.assign(split=split, where=[f"{path}:{line}" for line in part.index]))
     rows = pd.concat(parts, ignore_index=True)
     rows["text"] = rows["transcription"].map(join_cjk)
     ids = rows["id"].unique()
@@ -170,8 +193,12 @@ def read_sentences(folder: Path, language: Language, splits: list[str]) -> pd.Da
                     language.code, len(without), len(ids), _some(without))  # fmt: skip
     same = rows["text"] == rows["id"].map(first.set_index("id")["text"])
     if not same.all():
-        log.warning("%s: expected one text an id, got another in %d recordings, which are left out: %s",
-                    language.code, (~same).sum(), _some(rows["id"][~same].unique().tolist()))  # fmt: skip
+        other = rows[~same].iloc[0]
+        kept = first.set_index("id").loc[other["id"]]
+        log.warning("%s: expected one text an id, got another in %d recordings, which are left out: %s; the "
+                    "first, %s: %s, where %s has %s",
+                    language.code, (~same).sum(), _some(rows["id"][~same].unique().tolist()),
+                    other["where"], _shown(other["text"]), kept["where"], _shown(kept["text"]))  # fmt: skip
     recordings: dict[int, list[dict]] = {}
     for one in rows[same].drop_duplicates(["id", "split", "file"]).itertuples():
         recording = {"split": one.split, "file": one.file, "n_samples": one.samples}
@@ -247,6 +274,42 @@ def choose_sentences(
     return sentences.loc[order].head(n_utterances).reset_index(drop=True)
 
 
+def require_common_sentences(
+    chosen: Mapping[str, Collection[int]], fewest: int, files: Mapping[str, list[Path]]
+) -> None:
+    """Raise ValueError unless every two languages have enough sentences in common.
+
+    Parameters
+    ----------
+    chosen : mapping of language to sentence ids
+        Those that a run takes.
+    fewest : int
+        Sentences that two languages need in common: ``similarity.sentences_per_component`` for that study,
+        otherwise one, without which languages differ in content too.
+    files : mapping of language to list of path
+        Where its sentences come from, for the message.
+    """
+    n_common = {
+        (one, other): len(set(chosen[one]) & set(chosen[other]))
+        for one, other in combinations(chosen, 2)
+    }
+    short = {pair: n for pair, n in n_common.items() if n < fewest}
+    if not short:
+        return
+    pair, n = min(short.items(), key=lambda item: item[1])
+    one, other = (
+        f"{code} ({len(chosen[code])} sentences, {', '.join(map(str, files[code]))})"
+        for code in pair
+    )
+    why = " (similarity.sentences_per_component)" if fewest > 1 else ""
+    raise ValueError(
+        f"languages: expected at least {fewest} of a run's sentences in common to every two of them{why}, "
+        f"got {n} of {one} and {other}, and too few in {len(short)} of {len(n_common)} pairs; give a "
+        "sentence the same id in all languages, take more (corpus.n_utterances) or only common ones "
+        "(corpus.parallel_over), or leave a language out"
+    )
+
+
 def _in_other_script(sentences: pd.DataFrame) -> list[int]:
     """Ids of sentences whose letters are mostly of another script."""
     return sentences.loc[sentences["script_share"] < MIN_SCRIPT_SHARE, "utterance"].tolist()
@@ -273,9 +336,25 @@ def write_corpus(
     seed: int,
     parallel_over: list[Language],
     output: Path,
+    compared_with: Collection[Language] = (),
+    fewest_common: int = 1,
 ) -> None:
-    """Write ``corpus/<language>.parquet``; parameters as ``choose_sentences``."""
+    """Write ``corpus/<language>.parquet``; parameters as ``choose_sentences``.
+
+    Of the languages ``compared_with`` those count whose files are there: each needs ``fewest_common``
+    sentences in common with this one. Of two that are fetched, the later one sees the other.
+    """
     chosen = choose_sentences(folder, language, splits, n_utterances, seed, parallel_over)
+    for other in compared_with:
+        paths = {one.code: split_paths(folder, one, splits) for one in (language, other)}
+        if other.code == language.code or not all(path.is_file() for path in paths[other.code]):
+            continue
+        its = choose_sentences(folder, other, splits, n_utterances, seed, parallel_over)
+        require_common_sentences(
+            {language.code: chosen["utterance"].tolist(), other.code: its["utterance"].tolist()},
+            fewest_common,
+            paths,
+        )
     others = _in_other_script(chosen)
     if others:
         log.warning("%s: expected %s script, got another in %d of %d sentences, which are kept: %s; their "

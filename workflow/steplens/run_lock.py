@@ -22,6 +22,7 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)  # a file system without
 _WATCH_SECONDS = 1.0
 _SHELLS = ("bash", "dash", "sh")
 _held: list[IO[str]] = []  # until the process ends
+_watching: int | None = None  # the process that watches its parent
 
 
 def lock_run(folder: Path) -> None:
@@ -76,8 +77,13 @@ def lock_job(log_file: Path) -> None:
 def end_with_parent() -> None:
     """End this process when the one that started it has ended: nobody would wait for the result.
 
-    Snakemake starts a script through a shell, which may outlive it: then the shell's parent counts.
+    Snakemake starts a script through a shell, which may outlive it: then the shell's parent counts. A second
+    call in the same process does nothing; a fork has no threads of its parent, and watches for itself.
     """
+    global _watching
+    if _watching == os.getpid():
+        return
+    _watching = os.getpid()
     watched = _started_by()
 
     def watch() -> None:

@@ -15,12 +15,14 @@ import pandas as pd
 
 from .checkpoint import search_notes
 from .config import Config
-from .corpus import choose_sentences
+from .corpus import choose_sentences, split_paths
+from .corpus import require_common_sentences as require_common
 from .devices import visible_devices
 from .disk_space import nearest_existing, require_space
 from .errors import ConfigError, TableError
 from .groups import COMMIT_MARK, StoreError, group_path, read_root
 from .hub import is_hub_name
+from .identities import fleurs_folder
 from .languages import load_languages
 from .licences import check_licences
 from .plan_inputs import bytes_on_disk, find_model
@@ -41,6 +43,12 @@ from .tasks import TASKS
 
 # Stores as they come out of the codec, against the bytes that go in (docs/stores.md).
 _COMPRESSED = 0.86
+# What takes all languages together.
+_OVER_LANGUAGES = frozenset(
+    {"rank_encoder", "rank_decoder", "rank_modality", "compare_step", "compare_sources",
+     "compare_sources_encoder", "reliability", "learning_curve", "probe_encoder", "probe_decoder",
+     "similarity_encoders", "similarity_decoder"}
+)  # fmt: skip
 _COMPARING = frozenset({"compare_step", "locate", "compare_sources", "compare_sources_encoder"})
 
 
@@ -200,16 +208,35 @@ def require_gpus(config: Config, rules: Iterable[str]) -> None:
 
 
 def require_common_sentences(config: Config, rules: Collection[str]) -> None:
-    """Raise ConfigError if similarity is to be computed of fewer sentences than it needs."""
+    """Raise ConfigError where languages are to be compared that share too few sentences.
+
+    One is the least, for what ranks or compares languages: without it they differ in content too. The study
+    similarity needs more. The TSVs are read where they are there: of a corpus on the hub, once it is fetched.
+    """
+    rules = {rule.removeprefix(OTHER) for rule in rules}
     fewest = config.similarity.sentences_per_component
-    if {"similarity_encoders", "similarity_decoder"} & set(rules) and (
-        config.corpus.n_utterances < fewest
-    ):
+    similarity = bool({"similarity_encoders", "similarity_decoder"} & rules)
+    if similarity and config.corpus.n_utterances < fewest:
         raise ConfigError(
             f"corpus.n_utterances: expected at least similarity.sentences_per_component = {fewest} for the "
             f"study similarity, got {config.corpus.n_utterances}; take more sentences, or leave similarity "
             "out of studies"
         )
+    if not rules & _OVER_LANGUAGES:
+        return
+    known = load_languages()
+    folder, splits = fleurs_folder(config.corpus.model_dump()), config.corpus.splits
+    files = {code: split_paths(folder, known[code], splits) for code in config.languages}
+    needed = [*files, *config.corpus.parallel_over]
+    if not all(
+        path.is_file() for code in needed for path in split_paths(folder, known[code], splits)
+    ):
+        return
+    try:
+        chosen = {code: _chosen(config, code)["utterance"].tolist() for code in files}
+        require_common(chosen, fewest if similarity else 1, files)
+    except (ValueError, OSError) as error:
+        raise ConfigError(str(error)) from error
 
 
 def require_sentences(config: Config, languages: Iterable[str]) -> None:
@@ -217,23 +244,23 @@ def require_sentences(config: Config, languages: Iterable[str]) -> None:
     if is_hub_name(config.corpus.path):
         return
     for code in languages:
-        _chosen(config, code)
+        try:
+            _chosen(config, code)
+        except (ValueError, OSError) as error:
+            raise ConfigError(str(error)) from error
 
 
 def _chosen(config: Config, code: str) -> pd.DataFrame:
-    """The sentences of one language, as the stage ``corpus`` chooses them."""
+    """The sentences of one language that the stage ``corpus`` will take."""
     known = load_languages()
-    try:
-        return choose_sentences(
-            Path(config.corpus.path),
-            known[code],
-            config.corpus.splits,
-            config.corpus.n_utterances,
-            config.seed,
-            [known[one] for one in config.corpus.parallel_over],
-        )
-    except (ValueError, OSError) as error:
-        raise ConfigError(str(error)) from error
+    return choose_sentences(
+        fleurs_folder(config.corpus.model_dump()),
+        known[code],
+        config.corpus.splits,
+        config.corpus.n_utterances,
+        config.seed,
+        [known[one] for one in config.corpus.parallel_over],
+    )
 
 
 def _to_be_spoken(jobs: Collection[Any]) -> list[tuple[str, str]]:

@@ -244,23 +244,23 @@ def require_sentences(config: Config, languages: Iterable[str]) -> None:
     if is_hub_name(config.corpus.path):
         return
     for code in languages:
-        try:
-            _chosen(config, code)
-        except (ValueError, OSError) as error:
-            raise ConfigError(str(error)) from error
+        _chosen(config, code)
 
 
 def _chosen(config: Config, code: str) -> pd.DataFrame:
     """The sentences of one language that the stage ``corpus`` will take."""
     known = load_languages()
-    return choose_sentences(
-        fleurs_folder(config.corpus.model_dump()),
-        known[code],
-        config.corpus.splits,
-        config.corpus.n_utterances,
-        config.seed,
-        [known[one] for one in config.corpus.parallel_over],
-    )
+    try:
+        return choose_sentences(
+            fleurs_folder(config.corpus.model_dump()),
+            known[code],
+            config.corpus.splits,
+            config.corpus.n_utterances,
+            config.seed,
+            [known[one] for one in config.corpus.parallel_over],
+        )
+    except (ValueError, OSError) as error:
+        raise ConfigError(str(error)) from error
 
 
 def _to_be_spoken(jobs: Collection[Any]) -> list[tuple[str, str]]:

@@ -3,12 +3,17 @@
 corpus -> speech -> encode -> decode -> capture -> rank -> compare, steer -> tables, figures, report
 """
 
+from pathlib import Path
+
 from snakemake.utils import min_version
 
 min_version("9.0")
 
 
-configfile: "config/config.yaml"
+# The demo, unless a configuration is given: that stands on the defaults of its keys alone.
+if not workflow.overwrite_configfiles:
+
+    configfile: str(Path(workflow.basedir) / "config" / "config.yaml")
 
 
 include: "workflow/rules/common.smk"
@@ -57,7 +62,7 @@ onstart:
         if {job.rule.name for job in jobs} - {"plan", "verify"}:
             lock_run(RESULTS)
     except (ConfigError, DiskSpaceError, StoreError) as error:
-        raise WorkflowError(str(error))
+        raise refused(error)
 
 
 localrules:

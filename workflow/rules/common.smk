@@ -11,6 +11,7 @@ from snakemake.exceptions import WorkflowError
 from steplens.checkpoint import check_checkpoint, checkpoint_digest
 from steplens.code_digest import code_digest
 from steplens.config import ConfigError, parse_config
+from steplens.config_files import read_settings
 from steplens.content_digest import files_digest
 from steplens.fleurs_files import archive_file, check_corpus, recordings_digest, split_file
 from steplens.hub import is_hub_name, list_name
@@ -28,8 +29,20 @@ from steplens.tasks import (
 from steplens.takes import first_attempts as asked_attempts
 from steplens.xtts_files import check_xtts, xtts_digest
 
+
+def refused(error):
+    """The error with which Snakemake ends in one line; with --quiet all, its own log would not say why."""
+    quiet = workflow.output_settings.quiet or ()
+    if any(one.name == "ALL" for one in quiet) and not workflow.output_settings.dryrun:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+    return WorkflowError(str(error))
+
+
 try:
-    CONFIG = parse_config(config)
+    # Of what Snakemake made of the files and the command line nothing is taken: it reads them leniently.
+    CONFIG = parse_config(
+        read_settings(workflow.configfiles, workflow.config_settings.config_args or ())
+    )
     check_checkpoint(CONFIG.model.path, [*CONFIG.languages, CONFIG.output_language])
     LANGUAGE = load_languages()
     SPLITS = CONFIG.corpus.splits
@@ -51,15 +64,17 @@ try:
     if "xtts" in CONFIG.engines_in_use:
         check_xtts(CONFIG.speech.xtts.path)
 except ConfigError as error:
-    raise WorkflowError(str(error))
+    raise refused(error)
 
+config.clear()
 config.update(CONFIG.model_dump())  # defaults filled in, for the scripts
 
 RESULTS = Path("results") / CONFIG.run
 LANGUAGES = CONFIG.languages
 STEPS = sorted(CONFIG.steps)
 TARGETS = CONFIG.steering_targets  # of every source language that is steered
-ENVS = Path(workflow.basedir) / "envs"
+# Snakemake formats the path of an environment: braces in the folder's name are doubled for it.
+ENVS = Path(str(workflow.basedir).replace("{", "{{").replace("}", "}}")) / "envs"
 # Jobs that use the model ask for one GPU, unless the config keeps it on the CPU.
 GPUS = 0 if CONFIG.model.device == "cpu" else 1
 # Which weights a stage would load, and at which precision: a retrained checkpoint in the same folder is
@@ -107,7 +122,7 @@ SELECTION = {
 
 def libraries(environment, *names):
     """The libraries whose arithmetic makes a stage's numbers: another minor version redoes it."""
-    return pinned(ENVS / f"{environment}.yaml", *names)
+    return pinned(Path(workflow.basedir) / "envs" / f"{environment}.yaml", *names)
 
 
 def made_with(code, environment, *names):
@@ -311,9 +326,12 @@ def sources_table(name, task, step):
 def compared_speech(wildcards):
     """What compare_speech makes."""
     if CONFIG.speech.other_engine is None:
-        raise WorkflowError(
-            "compare_speech: expected speech.other_engine, the engine to set against "
-            f'{CONFIG.speech.engine}; for natural speech: --config "speech={{other_engine: recorded}}"'
+        raise refused(
+            ConfigError(
+                "compare_speech: expected speech.other_engine, the engine to set against "
+                f"{CONFIG.speech.engine}; for natural speech: --config "
+                '"speech={other_engine: recorded}"'
+            )
         )
     tables = [RESULTS / "comparison" / f"speech_sources{end}.csv" for end in ("", "_overlap")]
     return [*tables, *figure_files(10)]

@@ -6,7 +6,6 @@ that a file can be checked, and its tensors be read one by one, without reading 
 """
 
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from .checkpoint_tensors import EMBEDDING, EMBEDDING_NAMES, Shapes
 from .hub import HubError, hub_file
+from .project import project_path
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -43,15 +43,19 @@ class ModelFiles:
     path: str
     revision: str | None = None
 
+    @property
+    def _folder(self) -> Path:
+        return project_path(self.path)
+
     def __str__(self) -> str:
-        if os.path.isdir(self.path):
+        if self._folder.is_dir():
             return f"model folder {self.path}"
         return f"model {self.path} at revision {self.revision or 'main'}"
 
     def find(self, name: str) -> Path | None:
         """One file, or None where the checkpoint does not have it (or, offline, not in the cache)."""
-        if os.path.isdir(self.path):
-            path = Path(self.path) / name
+        if self._folder.is_dir():
+            path = self._folder / name
             return path if path.is_file() else None
         from huggingface_hub.errors import EntryNotFoundError
 
@@ -64,7 +68,7 @@ class ModelFiles:
 
     def get(self, name: str) -> Path:
         """One file; an error names it if it is not there."""
-        if not os.path.isdir(self.path):
+        if not self._folder.is_dir():
             return hub_file(self.path, name, self.revision)
         path = self.find(name)
         if path is None:
@@ -165,7 +169,7 @@ class ModelFiles:
         )
 
     def _has_pickled(self, name: str) -> bool:
-        if os.path.isdir(self.path):
+        if self._folder.is_dir():
             return self.find(name) is not None
         from .hub import hub_files
 
@@ -181,7 +185,7 @@ class ModelFiles:
             )
 
     def _shard(self, file: str, origin: str) -> Path:
-        if not os.path.isdir(self.path):
+        if not self._folder.is_dir():
             return hub_file(self.path, file, self.revision)
         path = self.find(file)
         if path is None:

@@ -32,6 +32,7 @@ from .planning import (
     parts_of,
     ranked_neurons,
 )  # fmt: skip
+from .project import project_path
 from .studies.twins import TEXT_TWIN
 from .tasks import TASKS
 
@@ -168,7 +169,7 @@ def require_sentences(config: Config, languages: Iterable[str]) -> None:
     for code in languages:
         try:
             choose_sentences(
-                Path(config.corpus.path),
+                project_path(config.corpus.path),
                 known[code],
                 config.corpus.splits,
                 config.corpus.n_utterances,

@@ -3,6 +3,8 @@
 corpus -> speech -> encode -> decode -> capture -> rank -> compare, steer -> tables, figures, report
 """
 
+from pathlib import Path
+
 from snakemake.logging import logger
 from snakemake.persistence import MetadataRecord
 from snakemake.utils import min_version
@@ -11,7 +13,10 @@ from snakemake_interface_executor_plugins.settings import ExecMode
 min_version("9.0")
 
 
-configfile: "config/config.yaml"
+# The demo, unless a configuration is given: that stands on the defaults of its keys alone.
+if not workflow.overwrite_configfiles:
+
+    configfile: str(Path(workflow.basedir) / "config" / "config.yaml")
 
 
 include: "workflow/rules/common.smk"
@@ -76,7 +81,7 @@ onstart:
             for note in settle_future_times(workflow.dag.jobs, jobs, RESULTS):
                 logger.warning(note)
     except (ConfigError, DiskSpaceError, StoreError, TableError) as error:
-        raise WorkflowError(str(error))
+        raise refused(error)
 
 
 localrules:

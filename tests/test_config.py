@@ -58,8 +58,8 @@ def test_a_checked_config_filled_with_defaults_is_valid_again():
         ("steps", 5, "Input should be a valid list, got 5"),
         ("run", 1, "Input should be a valid string, got 1"),
         ("corpus", None, "got None"),
-        ("comparison.k", "many", "Input should be a valid integer, .* got 'many'"),
-        ("comparison.k", 1.5, "valid integer, .* fractional part, got 1.5"),
+        ("comparison.k", "many", "Input should be a valid integer, got 'many'"),
+        ("comparison.k", 1.5, "Input should be a valid integer, got 1.5"),
         ("languages", ["deu", False], "Input should be a valid string, got False"),  # YAML's "no"
         # values
         ("run", "a/b", "expected letters, digits, .* got 'a/b'"),

@@ -69,11 +69,16 @@ def project(tmp_path_factory) -> Path:
         "run": "speech",
         "languages": list(LANGUAGES),
         "steps": [1],
-        "corpus": {"path": "mirror", "n_utterances": N_UTTERANCES},
+        "corpus": {"path": str(folder / "mirror"), "n_utterances": N_UTTERANCES},
         "comparison": {"k": 50, "resamples": 20},
         "steering": {"n_utterances": 2},
         "speech": {
-            "xtts": {"path": "xtts", "revision": None, "accept_cpml": True, "device": "cpu"},
+            "xtts": {
+                "path": str(folder / "xtts"),
+                "revision": None,
+                "accept_cpml": True,
+                "device": "cpu",
+            },
             # What is checked of the audio itself has tests of its own: noise would fail.
             "checks": {
                 "min_seconds_per_character": 0.0,

@@ -459,13 +459,14 @@ def from_run(options: argparse.Namespace) -> Iterator:
     from steplens.config import parse_config
     from steplens.languages import load_languages
     from steplens.plan_inputs import cpu_name, find_model, find_sentences, gpu_names, observed_rates
+    from steplens.project import project_path
 
     os.chdir(ROOT)
     config = parse_config(yaml.safe_load(Path(options.configfile).read_text(encoding="utf-8")))
     known = load_languages()
     engine_of = {code: config.speech.engine_for(known[code]) for code in config.languages}
     model = find_model(config.model.path, config.model.revision)
-    sentences, _ = find_sentences(config, engine_of, Path(config.corpus.path))
+    sentences, _ = find_sentences(config, engine_of, project_path(config.corpus.path))
     gpu = next(iter(gpu_names()), cpu_name())
     for rate in observed_rates(
         config, model, sentences, engine_of, Path(options.from_run), [], gpu, cpu_name()

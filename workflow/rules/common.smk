@@ -13,6 +13,7 @@ from steplens.bookkeeping import check_bookkeeping
 from steplens.checkpoint import check_checkpoint, checkpoint_digest
 from steplens.code_digest import code_digest
 from steplens.config import ConfigError, parse_config
+from steplens.config_files import read_settings
 from steplens.content_digest import files_digest, tell_on_terminal
 from steplens.fleurs_files import archive_file, check_corpus, recordings_digest, split_file
 from steplens.hub import is_hub_name, list_name
@@ -33,8 +34,20 @@ from steplens.xtts_files import check_xtts, xtts_digest
 
 tell_on_terminal()  # a checkpoint that is read for the first time takes a while
 
+
+def refused(error):
+    """The error with which Snakemake ends in one line; with --quiet all, its own log would not say why."""
+    quiet = workflow.output_settings.quiet or ()
+    if any(one.name == "ALL" for one in quiet) and not workflow.output_settings.dryrun:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+    return WorkflowError(str(error))
+
+
 try:
-    CONFIG = parse_config(config)
+    # Of what Snakemake made of the files and the command line nothing is taken: it reads them leniently.
+    CONFIG = parse_config(
+        read_settings(workflow.configfiles, workflow.config_settings.config_args or ())
+    )
     check_checkpoint(CONFIG.model.path, [*CONFIG.languages, CONFIG.output_language])
     LANGUAGE = load_languages()
     SPLITS = CONFIG.corpus.splits
@@ -60,15 +73,17 @@ try:
     MODEL = model_identity(CONFIG.model.model_dump(), checkpoint_digest(CONFIG.model.path))
     XTTS = voice_identity(CONFIG.speech.xtts.model_dump(), xtts_digest(CONFIG.speech.xtts.path))
 except ConfigError as error:
-    raise WorkflowError(str(error))
+    raise refused(error)
 
+config.clear()
 config.update(CONFIG.model_dump())  # defaults filled in, for the scripts
 
 RESULTS = Path("results") / CONFIG.run
 LANGUAGES = CONFIG.languages
 STEPS = sorted(CONFIG.steps)
 TARGETS = CONFIG.steering_targets  # of every source language that is steered
-ENVS = Path(workflow.basedir) / "envs"
+# Snakemake formats the path of an environment: braces in the folder's name are doubled for it.
+ENVS = Path(str(workflow.basedir).replace("{", "{{").replace("}", "}}")) / "envs"
 # Jobs that use the model ask for one GPU, unless the config keeps it on the CPU.
 GPUS = 0 if CONFIG.model.device == "cpu" else 1
 # Of the checks, those that see the audio alone: the others come after decode.
@@ -112,7 +127,7 @@ SELECTION = {
 
 def libraries(environment, *names):
     """The libraries whose arithmetic makes a stage's numbers: another minor version redoes it."""
-    return pinned(ENVS / f"{environment}.yaml", *names)
+    return pinned(Path(workflow.basedir) / "envs" / f"{environment}.yaml", *names)
 
 
 def made_with(code, environment, *names):
@@ -348,9 +363,12 @@ def sources_table(name, task, step):
 def compared_speech(wildcards):
     """What compare_speech makes."""
     if CONFIG.speech.other_engine is None:
-        raise WorkflowError(
-            "compare_speech: expected speech.other_engine, the engine to set against "
-            f'{CONFIG.speech.engine}; for natural speech: --config "speech={{other_engine: recorded}}"'
+        raise refused(
+            ConfigError(
+                "compare_speech: expected speech.other_engine, the engine to set against "
+                f"{CONFIG.speech.engine}; for natural speech: --config "
+                '"speech={other_engine: recorded}"'
+            )
         )
     tables = [RESULTS / "comparison" / f"speech_sources{end}.csv" for end in ("", "_overlap")]
     return [*tables, *figure_files(10)]

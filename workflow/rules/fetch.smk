@@ -6,20 +6,25 @@ from steplens.xtts_files import FILES as XTTS_FILES
 
 localrules:
     fetch,
-    fetch_model,
-    fetch_xtts,
+
+
+WANTED_OF_FLEURS = [
+    *(split_file(FLEURS, one, split) for one in FLEURS_LANGUAGES for split in SPLITS),
+    *(archive_file(FLEURS, one, split) for one in RECORDED_LANGUAGES for split in SPLITS),
+]
 
 
 rule fetch:
     """Everything that this configuration needs from the network, and no job that computes."""
     input:
-        [split_file(FLEURS, one, split) for one in FLEURS_LANGUAGES for split in SPLITS],
-        [archive_file(FLEURS, one, split) for one in RECORDED_LANGUAGES for split in SPLITS],
+        # Snakemake has no way to say that braces in a folder's name are no wildcards. What is there
+        # already, check_corpus has seen.
+        [] if "{" in str(FLEURS) else WANTED_OF_FLEURS,
         MODEL_FETCHED,
         XTTS_FETCHED if "xtts" in CONFIG.engines_in_use else [],
 
 
-# A copy of what was fetched, given as a local folder, is no output of these rules.
+# A local folder, and be it a copy of what was fetched, is no output of these rules.
 if FROM_HUB:
 
     localrules:
@@ -67,42 +72,52 @@ if FROM_HUB:
             "../scripts/fetch.py"
 
 
-rule fetch_model:
-    """The checkpoint under study, into the hub's cache."""
-    message:
-        "fetch: {CONFIG.model.path}"
-    output:
-        fetched_list(CONFIG.model.path, CONFIG.model.revision),
-    log:
-        log_of("fetch/model"),
-    conda:
-        ENVS / "analysis.yaml"
-    params:
-        what="fetch_model",
-        repository=CONFIG.model.path,
-        revision=CONFIG.model.revision,
-        options={
-            "wanted": ["*.json", "*.model", "*.safetensors"],
-            "required": ["config.json", "*.safetensors"],
-        },
-    script:
-        "../scripts/fetch.py"
+if MODEL_FETCHED:
+
+    localrules:
+        fetch_model,
+
+    rule fetch_model:
+        """The checkpoint under study, into the hub's cache."""
+        message:
+            "fetch: {CONFIG.model.path}"
+        output:
+            fetched_list(CONFIG.model.path, CONFIG.model.revision),
+        log:
+            log_of("fetch/model"),
+        conda:
+            ENVS / "analysis.yaml"
+        params:
+            what="fetch_model",
+            repository=CONFIG.model.path,
+            revision=CONFIG.model.revision,
+            options={
+                "wanted": ["*.json", "*.model", "*.safetensors"],
+                "required": ["config.json", "*.safetensors"],
+            },
+        script:
+            "../scripts/fetch.py"
 
 
-rule fetch_xtts:
-    """The checkpoint of XTTS v2, into the hub's cache; only once its licence is accepted."""
-    message:
-        "fetch: {CONFIG.speech.xtts.path}"
-    output:
-        fetched_list(CONFIG.speech.xtts.path, CONFIG.speech.xtts.revision),
-    log:
-        log_of("fetch/xtts"),
-    conda:
-        ENVS / "analysis.yaml"
-    params:
-        what="fetch_model",
-        repository=CONFIG.speech.xtts.path,
-        revision=CONFIG.speech.xtts.revision,
-        options={"wanted": list(XTTS_FILES), "required": list(XTTS_FILES)},
-    script:
-        "../scripts/fetch.py"
+if XTTS_FETCHED:
+
+    localrules:
+        fetch_xtts,
+
+    rule fetch_xtts:
+        """The checkpoint of XTTS v2, into the hub's cache; only once its licence is accepted."""
+        message:
+            "fetch: {CONFIG.speech.xtts.path}"
+        output:
+            fetched_list(CONFIG.speech.xtts.path, CONFIG.speech.xtts.revision),
+        log:
+            log_of("fetch/xtts"),
+        conda:
+            ENVS / "analysis.yaml"
+        params:
+            what="fetch_model",
+            repository=CONFIG.speech.xtts.path,
+            revision=CONFIG.speech.xtts.revision,
+            options={"wanted": list(XTTS_FILES), "required": list(XTTS_FILES)},
+        script:
+            "../scripts/fetch.py"

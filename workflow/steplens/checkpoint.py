@@ -1,13 +1,12 @@
 """What can be known of a checkpoint before any job starts, without torch."""
 
-from pathlib import Path
-
 from .checkpoint_tensors import Shapes, check_config, tensor_shapes
 from .content_digest import files_digest
-from .errors import CheckpointError, ConfigError
+from .errors import CheckpointError, ConfigError, shown
 from .greedy_settings import other_search, require_plain_greedy
 from .hub import is_hub_name
 from .model_files import ModelFiles
+from .project import project_path
 from .sites import MODULES
 
 # What a job reads of a folder: configs and tokenizer, weights, the published vocabulary.
@@ -29,11 +28,11 @@ def check_checkpoint(path: str, languages: list[str]) -> None:
     languages : list of str
         All languages of the run, the output language among them.
     """
-    if not Path(path).is_dir():
+    if not project_path(path).is_dir():
         if not is_hub_name(path):
             raise ConfigError(
                 f"model.path: expected a checkpoint folder or a name owner/name on the Hugging Face "
-                f"hub, got {path!r}, and there is no such folder"
+                f"hub, got {shown(path)}, and there is no such folder"
             )
         return
     files = ModelFiles(path)
@@ -77,7 +76,7 @@ def _all_shapes(files: ModelFiles) -> Shapes:
 
 def search_notes(path: str) -> list[str]:
     """What a checkpoint's generation config asks for and does not get, in words; nothing of a hub name."""
-    if not Path(path).is_dir():
+    if not project_path(path).is_dir():
         return []
     asked = other_search(ModelFiles(path).json("generation_config.json"))
     return [
@@ -89,7 +88,7 @@ def search_notes(path: str) -> list[str]:
 
 def checkpoint_digest(path: str) -> str:
     """Digest of a checkpoint folder; of a name on the hub nothing is known here (pin a revision)."""
-    folder = Path(path)
+    folder = project_path(path)
     if not folder.is_dir():
         return ""
     return files_digest(

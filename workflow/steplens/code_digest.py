@@ -30,6 +30,8 @@ _WITHOUT_EFFECT = frozenset(
         "hub",
         "content_digest",
         "digest_cache",
+        "project",
+        "errors",
         "devices",
         "run_lock",
         "table_metadata",

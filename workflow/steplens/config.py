@@ -4,12 +4,18 @@ An unknown key, a mistyped language or an impossible value is refused before any
 ``config/README.md`` is written from the keys, and a test holds the two together.
 """
 
-import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from .config_sections import (
@@ -35,9 +41,11 @@ from .config_studies import (
     SimilaritySection,
     StudyName,
 )
-from .errors import ConfigError
+from .errors import ConfigError, shown
 from .hub import is_hub_name
 from .languages import load_languages
+from .model_languages import ModelLanguages
+from .suggestions import nearest
 
 
 class Config(Section):
@@ -47,6 +55,7 @@ class Config(Section):
         "Name of the run: results stand in results/<run>/.",
         "everything, in another folder",
         "demo",
+        max_length=100,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
     )
     seed: int = key(
@@ -97,14 +106,14 @@ class Config(Section):
     def _steps(cls, steps: list[int]) -> list[int]:
         wrong = [step for step in steps if step < 1]
         if wrong:
-            raise PydanticCustomError("steps", f"expected steps from 1 on, got {wrong[0]}")
+            raise PydanticCustomError("steps", f"expected steps from 1 on, got {shown(wrong[0])}")
         return without_repeats(steps)
 
     @field_validator("languages")
     @classmethod
-    def _languages(cls, languages: list[str]) -> list[str]:
+    def _languages(cls, languages: list[str], info: ValidationInfo) -> list[str]:
         for language in languages:
-            require_language(language)
+            require_language(language, info)
         return without_repeats(languages)
 
     @field_validator("studies")
@@ -114,8 +123,8 @@ class Config(Section):
 
     @field_validator("output_language")
     @classmethod
-    def _output_language(cls, language: str) -> str:
-        require_language(language)
+    def _output_language(cls, language: str, info: ValidationInfo) -> str:
+        require_language(language, info)
         return language
 
     @model_validator(mode="after")
@@ -131,7 +140,7 @@ class Config(Section):
             raise PydanticCustomError(
                 "steps",
                 f"steps: expected at most decoding.max_new_tokens = {self.decoding.max_new_tokens}, "
-                f"got {too_far[0]}",
+                f"got {shown(too_far[0])}",
             )
         for name, section in (("model", self.model), ("corpus", self.corpus)):
             _require_revision(name, section.path, section.revision)
@@ -140,7 +149,7 @@ class Config(Section):
             raise PydanticCustomError(
                 "steering",
                 "steering.n_utterances: expected at most corpus.n_utterances = "
-                f"{self.corpus.n_utterances}, got {self.steering.n_utterances}",
+                f"{self.corpus.n_utterances}, got {shown(self.steering.n_utterances)}",
             )
         self._pairs_are_of_the_run()
         if "causal" in self.studies:
@@ -182,7 +191,7 @@ class Config(Section):
             raise PydanticCustomError(
                 "causal",
                 f"causal.step: expected one of steps, {', '.join(map(str, self.steps))}, got "
-                f"{self.causal.step}",
+                f"{shown(self.causal.step)}",
             )
 
     def _speech_can_be_made(self) -> None:
@@ -231,56 +240,72 @@ def _require_revision(key: str, path: str, revision: str | None) -> None:
         raise PydanticCustomError(
             "revision",
             f"{key}.revision: expected the commit (40 hex digits) of {path} on the Hugging Face hub, got "
-            f"{revision!r}: a branch moves. If {path} is meant to be a folder, there is none of that name",
+            f"{shown(revision)}: a branch moves. If {path} is meant to be a folder, there is none of that "
+            "name",
         )
 
 
 def parse_config(settings: dict[str, Any]) -> Config:
-    """Check the merged configuration of a run.
+    """Check the settings of a run.
 
     Parameters
     ----------
     settings : dict
-        As Snakemake merges it from config files and ``--config``.
+        As ``config_files.read_settings`` gives them: a number is a number, and no text or truth value.
 
     Raises
     ------
     ConfigError
         One line a problem: the key, what was expected, what was given, and a suggestion.
     """
+    model = settings.get("model")
+    path = model.get("path") if isinstance(model, dict) else None
     try:
-        return Config.model_validate(settings)
+        return Config.model_validate(settings, context=ModelLanguages(path or ModelSection().path))
     except ValidationError as error:
-        problems = [_problem(one) for one in error.errors()]
-        raise ConfigError(
-            "the configuration cannot be run (every key is explained in config/README.md):\n"
-            + "\n".join(f"  - {problem}" for problem in problems)
-        ) from None
+        raise refusal(_problem(one) for one in error.errors()) from None
+
+
+_MAX_PROBLEMS = 10
+
+
+def refusal(problems: Iterable[str]) -> ConfigError:
+    """The error that tells these problems, a line each, or the first ten of them."""
+    lines = list(problems)
+    more = len(lines) - _MAX_PROBLEMS
+    if more > 0:
+        lines[_MAX_PROBLEMS:] = [f"and {more} more"]
+    return ConfigError(
+        "the configuration cannot be run (every key is explained in config/README.md):\n"
+        + "\n".join(f"  - {line}" for line in lines)
+    )
 
 
 def _problem(error: dict) -> str:
-    location = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
+    location = ".".join(shown(str(part))[1:-1] for part in error["loc"])
+    kind, given = error["type"], error["input"]
+    if kind == "extra_forbidden":
         section = error["loc"][:-1]
         known = [name.rpartition(".")[2] for name, _ in keys() if _in_section(name, section)]
         known += [name for name in Config.model_fields if not section]
-        close = difflib.get_close_matches(str(error["loc"][-1]), known, n=1, cutoff=0.5)
+        close = nearest(str(error["loc"][-1]), known)
         hint = (
-            f"did you mean {close[0]!r}?"
-            if close
-            else f"expected {', '.join(dict.fromkeys(known))}"
+            f"did you mean {close!r}?" if close else f"expected {', '.join(dict.fromkeys(known))}"
         )
         return f"{location}: unknown key; {hint}"
     message = error["msg"]
-    if error["type"] == "string_pattern_mismatch":
+    if kind == "string_pattern_mismatch":
         message = "expected letters, digits, dots, hyphens and underscores, a letter or digit first"
-    mistyped = error["type"].endswith("_type") or error["type"].endswith("_parsing")
+    mistyped = kind.endswith(("_type", "_parsing"))
     if not mistyped and "expected" not in message:
         message = f"{message[0].lower()}{message[1:]}"
     # A check of several keys names what it found; all that they stand in would drown it.
-    whole = isinstance(error["input"], dict) and not mistyped
+    whole = isinstance(given, dict) and not mistyped
     if mistyped or not (whole or ("expected" in message and "got" in message)):
-        message += f", got {error['input']!r}"
+        message += f", got {shown(given)}"
+    if kind == "literal_error":
+        close = nearest(str(given), re.findall("'([^']+)'", error["ctx"]["expected"]))
+        message += f"; did you mean {close!r}?" if close else ""
     return f"{location}: {message}" if location else message
 
 

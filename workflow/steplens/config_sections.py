@@ -3,14 +3,17 @@
 A key's ``redoes`` says what runs again when it changes. ``config/README.md`` is written from here.
 """
 
-import difflib
-from typing import Any, Literal
+from collections import Counter
+from collections.abc import Hashable, Iterable
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from .errors import shown
 from .fixed_length import LONGEST_SECONDS, SHORTEST_SECONDS
 from .languages import Language, load_languages
+from .suggestions import nearest_language
 from .writing import Tokens
 
 
@@ -20,15 +23,42 @@ def key(description: str, redoes: str, default: Any = ..., **limits: Any) -> Any
 
 
 class Section(BaseModel):
-    """A group of keys: an unknown one is an error."""
+    """A group of keys: an unknown one is an error, and so is a value of another type (strict).
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    A whole number may stand for a number; a truth value or a text may not.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
+
+
+_MOST_LETTERS, _MOST_BYTES = 1000, 255  # of a path, of a part of it: what file systems take
+
+
+def _possible_path(path: str) -> str:
+    """A path, if there can be one of that name; else raise."""
+    if not path or len(path) > _MOST_LETTERS or "\0" in path or "\n" in path:
+        raise PydanticCustomError(
+            "path",
+            f"expected a path of 1 to {_MOST_LETTERS} letters in one line, got {shown(path)}"
+            + f", {len(path):,} letters" * (len(path) > _MOST_LETTERS),
+        )
+    too_long = [part for part in path.split("/") if len(part.encode()) > _MOST_BYTES]
+    if too_long:
+        raise PydanticCustomError(
+            "path",
+            f"expected folders with names of at most {_MOST_BYTES} bytes, got {shown(too_long[0])}, "
+            f"{len(too_long[0].encode())} bytes",
+        )
+    return path
+
+
+PathText = Annotated[str, AfterValidator(_possible_path)]
 
 
 class ModelSection(Section):
     """Which checkpoint is studied."""
 
-    path: str = key(
+    path: PathText = key(
         "Checkpoint: a folder (relative to the project), or a name on the Hugging Face hub.",
         "encode and all that follows",
         "resources/demo/seamless-m4t-v2-demo",
@@ -53,7 +83,7 @@ class ModelSection(Section):
 class CorpusSection(Section):
     """Which sentences."""
 
-    path: str = key(
+    path: PathText = key(
         "FLEURS: a folder in its published layout (data/<code>/<split>.tsv), or its name on the "
         "Hugging Face hub, google/fleurs.",
         "everything, where sentences change",
@@ -82,17 +112,21 @@ class CorpusSection(Section):
     @classmethod
     def _splits(cls, splits: list[str]) -> list[str]:
         for split in splits:
-            if split in ("", ".", "..") or "/" in split or "\\" in split:
+            if (
+                not 0 < len(split) <= 100
+                or split in (".", "..")
+                or {"/", "\\", "\0", "\n"} & set(split)
+            ):
                 raise PydanticCustomError(
-                    "splits", f"expected the name of a split, such as test, got {split!r}"
+                    "splits", f"expected the name of a split, such as test, got {shown(split)}"
                 )
         return without_repeats(splits)
 
     @field_validator("parallel_over")
     @classmethod
-    def _parallel_over(cls, languages: list[str]) -> list[str]:
+    def _parallel_over(cls, languages: list[str], info: ValidationInfo) -> list[str]:
         for language in languages:
-            require_language(language)
+            require_language(language, info)
         return without_repeats(languages)
 
 
@@ -102,7 +136,7 @@ EngineName = Literal["xtts", "recorded", "espeak"]
 class XttsSection(Section):
     """Coqui XTTS v2."""
 
-    path: str = key(
+    path: PathText = key(
         "Checkpoint: a folder with model.pth, config.json, vocab.json and speakers_xtts.pth, or a name "
         "on the Hugging Face hub.",
         "the speech of this engine and all that follows",
@@ -117,6 +151,7 @@ class XttsSection(Section):
         "One of the speakers that come with the checkpoint; the same for all languages.",
         "the speech of this engine and all that follows",
         "Ana Florence",
+        max_length=100,
     )
     accept_cpml: bool = key(
         "Whether you accept the Coqui Public Model License (non-commercial; coqui.ai/cpml). XTTS v2 is "
@@ -351,7 +386,9 @@ class ComparisonSection(Section):
     def _k_sweep(cls, sizes: list[int]) -> list[int]:
         wrong = [k for k in sizes if k < 1]
         if wrong:
-            raise PydanticCustomError("k_sweep", f"expected values of k from 1 on, got {wrong[0]}")
+            raise PydanticCustomError(
+                "k_sweep", f"expected values of k from 1 on, got {shown(wrong[0])}"
+            )
         return without_repeats(sizes)
 
 
@@ -410,51 +447,61 @@ class SteeringSection(Section):
 
     @field_validator("pairs")
     @classmethod
-    def _pairs(cls, pairs: list[list[str]]) -> list[list[str]]:
+    def _pairs(cls, pairs: list[list[str]], info: ValidationInfo) -> list[list[str]]:
         for pair in pairs:
             if len(pair) != 2:
                 raise PydanticCustomError(
                     "pairs", f"expected pairs [source, target], got {_as_list(pair)}"
                 )
             for language in pair:
-                require_language(language)
+                require_language(language, info)
             if pair[0] == pair[1]:
                 raise PydanticCustomError(
                     "pairs",
                     f"expected a target other than the source, got {_as_list(pair)}: steering a language to "
                     "itself says nothing",
                 )
-        repeated = [pair for pair in pairs if pairs.count(pair) > 1]
+        repeated = first_repeated(map(tuple, pairs))
         if repeated:
             raise PydanticCustomError(
-                "repeat", f"expected each pair once, got {_as_list(repeated[0])} repeatedly"
+                "repeat", f"expected each pair once, got {_as_list(repeated)} repeatedly"
             )
         return pairs
 
 
-def require_language(language: str) -> None:
-    """Raise for a code that is not in the table of languages; suggests the nearest."""
+def require_language(language: str, info: ValidationInfo) -> None:
+    """Raise for a code that is not in the table of languages; suggests what was probably meant.
+
+    Parameters
+    ----------
+    language : str
+    info : pydantic's
+        Its context, if any, is the languages of the model: they are suggested first.
+    """
     known = load_languages()
     if language not in known:
-        names = {row.name.lower(): code for code, row in known.items()}
-        named = names.get(language.lower())
-        close = [named] if named else difflib.get_close_matches(language, known, n=1, cutoff=0.5)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
+        close = nearest_language(language, info.context or ())
+        hint = f"; did you mean {close!r}?" if close else ""
         raise PydanticCustomError(
             "language",
             f"expected a code of resources/languages.tsv, such as {', '.join(list(known)[:8])}, got "
-            f"{language!r}{hint}",
+            f"{shown(language)}{hint}",
         )
 
 
-def _as_list(values: list[str]) -> str:
+def _as_list(values: Iterable[str]) -> str:
     """As YAML has it."""
-    return f"[{', '.join(values)}]"
+    return shown(list(values)).replace("'", "")
+
+
+def first_repeated(values: Iterable[Hashable]) -> Any:
+    """The first value that stands there more than once, or None."""
+    return next((value for value, n in Counter(values).items() if n > 1), None)
 
 
 def without_repeats(values: list) -> list:
     """The values, if each stands there once; else raise."""
-    repeated = [value for value in dict.fromkeys(values) if values.count(value) > 1]
-    if repeated:
-        raise PydanticCustomError("repeat", f"expected each once, got {repeated[0]!r} repeatedly")
+    repeated = first_repeated(values)
+    if repeated is not None:
+        raise PydanticCustomError("repeat", f"expected each once, got {shown(repeated)} repeatedly")
     return values

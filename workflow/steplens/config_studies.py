@@ -6,6 +6,7 @@ from pydantic import field_validator
 from pydantic_core import PydanticCustomError
 
 from .config_sections import Section, key, without_repeats
+from .errors import shown
 
 StudyName = Literal["modality", "inequality", "similarity", "causal"]
 
@@ -109,6 +110,6 @@ class CausalSection(Section):
         wrong = [k for k in ks if k < 1]
         if wrong:
             raise PydanticCustomError(
-                "ks", f"expected numbers of neurons from 1 on, got {wrong[0]}"
+                "ks", f"expected numbers of neurons from 1 on, got {shown(wrong[0])}"
             )
         return sorted(without_repeats(ks))

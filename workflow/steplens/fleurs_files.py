@@ -1,13 +1,15 @@
 """Where the files of FLEURS lie, and whether a local copy has what a run needs."""
 
 import hashlib
+import itertools
 from pathlib import Path
 
 from .content_digest import files_digest
-from .errors import ConfigError
+from .errors import ConfigError, shown
 from .file_heads import instead_of_content
 from .hub import is_hub_name
 from .languages import Language
+from .project import project_path
 
 PUBLISHED_SPLITS = ("train", "dev", "test")
 
@@ -67,7 +69,7 @@ def check_corpus(
                 f"got {unknown[0]!r}"
             )
         return
-    folder = Path(path)
+    folder = project_path(path)
     _check_folder(folder, languages)
     for language in languages:
         for split in splits:
@@ -84,14 +86,23 @@ def _check_folder(folder: Path, languages: list[Language]) -> None:
         found = "there is no such folder"
     elif any((folder / language.fleurs).is_dir() for language in languages):
         found = "it has the languages themselves: give the folder that holds data"
-    elif next(folder.rglob("*.parquet"), None):
+    elif _has_parquet(folder):
         found = "it has Parquet files, as later revisions of FLEURS do; config/paper.yaml names one with TSVs"
     else:
         found = "it has no folder data"
     raise ConfigError(
         "corpus.path: expected a folder that holds data/<code>/<split>.tsv as FLEURS is published, or "
-        f"the name google/fleurs, got {folder}: {found}"
+        f"the name google/fleurs, got {shown(str(folder))[1:-1]}: {found}"
     )
+
+
+def _has_parquet(folder: Path) -> bool:
+    """Whether Parquet files lie where later revisions of FLEURS have them; not a search through a disk."""
+    some = itertools.chain(folder.glob("*.parquet"), folder.glob("*/*.parquet"))
+    try:
+        return next(itertools.islice(some, 1), None) is not None
+    except OSError:
+        return False
 
 
 def _check_sentences(folder: Path, language: Language, split: str) -> None:

@@ -5,7 +5,12 @@ cache is used. An error says what was wanted, whether the network was asked, and
 """
 
 import os
+import re
 from pathlib import Path
+
+from .project import project_path
+
+_NAME = re.compile(r"(?=.{3,96}\Z)[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", flags=re.ASCII)
 
 
 class HubError(RuntimeError):
@@ -13,8 +18,8 @@ class HubError(RuntimeError):
 
 
 def is_hub_name(path: str) -> bool:
-    """Whether ``path`` reads like ``owner/name`` and no such folder is there."""
-    return not os.path.isdir(path) and path.count("/") == 1 and not path.startswith((".", "/", "~"))
+    """Whether ``path`` reads like ``owner/name`` and the project has no such folder."""
+    return bool(_NAME.fullmatch(path)) and not os.path.isdir(project_path(path))
 
 
 def list_name(repository: str, revision: str | None) -> str:

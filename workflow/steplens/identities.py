@@ -13,6 +13,7 @@ import yaml
 
 from .hub import is_hub_name
 from .model_source import known_dtype
+from .project import project_path
 
 FETCHED = Path("resources") / "fetched"
 
@@ -48,7 +49,7 @@ def fleurs_folder(corpus: Mapping[str, Any]) -> Path:
     """Where FLEURS is read: where it lies, or where ``fetch`` puts it."""
     if is_hub_name(corpus["path"]):
         return FETCHED / "fleurs" / str(corpus["revision"])
-    return Path(corpus["path"])
+    return project_path(corpus["path"])
 
 
 def pinned(environment: Path, *names: str) -> dict[str, str]:

@@ -5,7 +5,6 @@ unpickling can run code. By its header a safetensors file can be checked without
 (``safetensors_header.py``).
 """
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from .checkpoint_tensors import EMBEDDING, EMBEDDING_NAMES, Shapes
 from .errors import CheckpointError, shown
 from .hub import HubError, hub_file
 from .input_files import other_kind, read_json_object
+from .project import project_path
 from .safetensors_header import StoredTensor, read_header
 
 SINGLE = "model.safetensors"
@@ -40,15 +40,19 @@ class ModelFiles:
     path: str
     revision: str | None = None
 
+    @property
+    def _folder(self) -> Path:
+        return project_path(self.path)
+
     def __str__(self) -> str:
-        if os.path.isdir(self.path):
+        if self._folder.is_dir():
             return f"model folder {self.path}"
         return f"model {self.path} at revision {self.revision or 'main'}"
 
     def find(self, name: str) -> Path | None:
         """One file, or None where the checkpoint does not have it (or, offline, not in the cache)."""
-        if os.path.isdir(self.path):
-            path = Path(self.path) / name
+        if self._folder.is_dir():
+            path = self._folder / name
             kind = other_kind(path)
             if kind:
                 raise CheckpointError(
@@ -66,7 +70,7 @@ class ModelFiles:
 
     def get(self, name: str) -> Path:
         """One file; an error names it if it is not there."""
-        if not os.path.isdir(self.path):
+        if not self._folder.is_dir():
             return hub_file(self.path, name, self.revision)
         path = self.find(name)
         if path is None:
@@ -171,7 +175,7 @@ class ModelFiles:
         )
 
     def _has_pickled(self, name: str) -> bool:
-        if os.path.isdir(self.path):
+        if self._folder.is_dir():
             return self.find(name) is not None
         from .hub import hub_files
 
@@ -187,7 +191,7 @@ class ModelFiles:
             )
 
     def _shard(self, file: str, origin: str) -> Path:
-        if not os.path.isdir(self.path):
+        if not self._folder.is_dir():
             return hub_file(self.path, file, self.revision)
         path = self.find(file)
         if path is None:

@@ -27,6 +27,7 @@ from .planning import (
     job_units,
     published_model,
 )  # fmt: skip
+from .project import project_path
 from .rates import Rate, choose_rate, observed_rate
 from .steered_outputs import GENERATED, n_generated
 
@@ -54,7 +55,7 @@ def planned_jobs(
     """
     with tempfile.TemporaryDirectory(prefix="steplens-plan-") as folder:
         settings = Path(folder) / "config.json"
-        settings.write_text(json.dumps(config.model_dump()), encoding="utf-8")
+        settings.write_text(json.dumps(config.model_dump(), ensure_ascii=False), encoding="utf-8")
         command = [
             sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), "--configfile",
             str(settings), "--dry-run", "--quiet", "rules", "--nolock", "--rerun-incomplete",
@@ -100,7 +101,7 @@ def find_model(path: str, revision: str | None) -> Model:
     ConfigError
         A name on the hub that is neither in the cache nor among the published sizes.
     """
-    file: Path | None = Path(path) / "config.json"
+    file: Path | None = project_path(path) / "config.json"
     if is_hub_name(path):
         from huggingface_hub import try_to_load_from_cache
 
@@ -168,7 +169,7 @@ def _from_corpus(config: Config, language: str, engine: str, fleurs: Path, token
 
 def _tokenizer(path: str):
     """The tokenizer of a local checkpoint that has a fast one, else None."""
-    file = Path(path) / "tokenizer.json"
+    file = project_path(path) / "tokenizer.json"
     if not file.is_file():
         return None
     from tokenizers import Tokenizer

@@ -1,10 +1,9 @@
 """The files of an XTTS v2 checkpoint, without loading any of them."""
 
-from pathlib import Path
-
 from .content_digest import files_digest
 from .errors import ConfigError
 from .hub import is_hub_name
+from .project import project_path
 
 FILES = ("config.json", "vocab.json", "speakers_xtts.pth", "model.pth")
 CPML = (
@@ -18,7 +17,7 @@ def check_xtts(path: str) -> None:
     """Raise ConfigError for a local folder that is not an XTTS v2 checkpoint."""
     if is_hub_name(path):
         return
-    missing = [name for name in FILES if not (Path(path) / name).is_file()]
+    missing = [name for name in FILES if not (project_path(path) / name).is_file()]
     if missing:
         raise ConfigError(
             f"speech.xtts.path: expected a folder with {', '.join(FILES)}, or a name owner/name on the "
@@ -28,7 +27,7 @@ def check_xtts(path: str) -> None:
 
 def xtts_digest(path: str) -> str:
     """Digest of a local checkpoint; of a name on the hub its revision says enough."""
-    files = [Path(path) / name for name in FILES]
+    files = [project_path(path) / name for name in FILES]
     return files_digest(files) if all(file.is_file() for file in files) else ""
 
 

@@ -28,6 +28,7 @@ from ..audio import resample
 from ..batching import run_batches
 from ..errors import ConfigError
 from ..hub import hub_file, is_hub_name
+from ..project import project_path
 from ..text_forms import shown
 from ..text_splitting import split_text
 from ..xtts_files import CPML, FILES, check_xtts, require_unchanged
@@ -123,7 +124,7 @@ def checkpoint_files(path: str, revision: str | None) -> dict[str, Path]:
     check_xtts(path)
     if is_hub_name(path):
         return {name: hub_file(path, name, revision) for name in FILES}
-    return {name: Path(path) / name for name in FILES}
+    return {name: project_path(path) / name for name in FILES}
 
 
 def open_engine(

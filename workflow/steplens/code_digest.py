@@ -21,7 +21,17 @@ _PACKAGE = Path(__file__).parent
 _SCRIPTS = _PACKAGE.parent / "scripts"
 # These tell people what goes on; no result depends on them.
 _WITHOUT_EFFECT = frozenset(
-    {"progress", "job", "code_digest", "lean_imports", "warm_start", "hub", "devices", "run_lock"}
+    {
+        "progress",
+        "job",
+        "code_digest",
+        "lean_imports",
+        "warm_start",
+        "hub",
+        "devices",
+        "run_lock",
+        "workers",
+    }
 )
 
 

@@ -11,7 +11,6 @@ happens to be missing: samples differ in their last bits with the batch, and an 
 shall end with the bytes of an undisturbed one. A batch that lacks a take is spoken whole, for that take.
 """
 
-import importlib
 import json
 import logging
 from collections.abc import Iterator, Mapping
@@ -27,6 +26,7 @@ from .audio import SAMPLING_RATE_HZ, too_long, write_wav
 from .batching import length_sorted_batches
 from .code_digest import code_digest
 from .engines import Engine, Request, Take
+from .engines.apart import open_speaker
 from .languages import Language
 from .progress import progress
 from .speech_checks import Limits, Measures, measure, problem
@@ -93,34 +93,35 @@ def synthesize_corpus(
     sentences = read_parquet(corpus)
     folder = output.parent / language.code
     journal = Journal(folder / "takes.jsonl")
-    module = importlib.import_module(f".engines.{engine}", __package__)
-    speaker = module.open_engine(language, settings, seed, threads)
     limits = Limits(**{name: checks[name] for name in Limits.__dataclass_fields__})
-    fixed = {
-        "engine": engine,
-        "settings": _heard(settings),
-        "language": getattr(language, CODE_OF[engine]),
-        "voice": speaker.voice,
-        "seed": seed,
-        "libraries": dict(libraries or {}),
-        "code": code_digest(f"engines.{engine}", "audio", "speech_checks"),
-    }
-    wanted = [
-        _wanted(_request(row), folder, first_attempts.get(row.utterance, 0), speaker)
-        for row in sentences.itertuples()
-    ]
-    with progress(len(wanted), f"speech {language.code}") as bar:
-        takes = _Speaking(speaker, journal, limits, checks["max_attempts"], fixed, bar).all(wanted)
-    rows = [
-        {
-            "path": f"{language.code}/{one.path.name}",
+    with open_speaker(engine, language, settings, seed, threads) as speaker:
+        fixed = {
             "engine": engine,
+            "settings": _heard(settings),
+            "language": getattr(language, CODE_OF[engine]),
             "voice": speaker.voice,
-            "available": speaker.n_attempts(one.request),
+            "seed": seed,
+            "libraries": dict(libraries or {}),
+            "code": code_digest(f"engines.{engine}", "audio", "speech_checks"),
         }
-        | {name: value for name, value in take.items() if name not in ("key", "fault")}
-        for one, take in zip(wanted, takes, strict=True)
-    ]
+        wanted = [
+            _wanted(_request(row), folder, first_attempts.get(row.utterance, 0), speaker)
+            for row in sentences.itertuples()
+        ]
+        with progress(len(wanted), f"speech {language.code}") as bar:
+            takes = _Speaking(speaker, journal, limits, checks["max_attempts"], fixed, bar).all(
+                wanted
+            )
+        rows = [
+            {
+                "path": f"{language.code}/{one.path.name}",
+                "engine": engine,
+                "voice": speaker.voice,
+                "available": speaker.n_attempts(one.request),
+            }
+            | {name: value for name, value in take.items() if name not in ("key", "fault")}
+            for one, take in zip(wanted, takes, strict=True)
+        ]
     _remove_others(folder, {one.path.name for one in wanted})
     table = pd.DataFrame(rows)
     types = {"seconds_per_character": "float64", "available": "Int64"}

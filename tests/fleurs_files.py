@@ -146,7 +146,7 @@ def _german() -> dict[str, Split]:
         one(11, "c11.wav", wav(tone(411, 2.0), subtype="PCM_16"), len(good)),
         one(10, "b10.wav", wav(tone(410, 2.0)), len(good)),
         # Stereo at 48 kHz.
-        one(12, "a12.wav", wav(np.stack([tone(412, 2.0, 48_000)] * 2, 1), 48_000), 96_000),
+        one(12, "a12.wav", wav(np.stack([tone(412, 2.0, 48_000)] * 2, 1), 48_000), len(good)),
         # Nothing that can be read.
         one(13, "a13.wav", b"no WAV", len(good)),
         one(13, "b13.wav", b"", len(good)),
@@ -158,8 +158,8 @@ def _german() -> dict[str, Split]:
         one(16, "a16.wav", wav(tone(316, 2.0)), len(good), "", ""),
         one(16, "b16.wav", wav(tone(416, 2.0)), len(good)),
         one(16, "c16.wav", wav(tone(516, 2.0)), len(good), "Ganz anders.", "ganz anders"),
-        # A sample less than the line says, then nothing that can be read.
-        one(17, "a17.wav", wav(tone(417, 2.0)), len(good) + 1),
+        # A tenth of a second less than the line says, then nothing that can be read.
+        one(17, "a17.wav", wav(tone(417, 2.0)), len(good) + 1600),
         one(17, "b17.wav", b"", len(good)),
     ]
     dev = [

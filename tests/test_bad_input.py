@@ -67,7 +67,7 @@ def test_what_looks_bad_and_is_legal_is_taken(tmp_path):
         tmp_path / "test.tar.gz", [(member(f"test/{name}"), data) for name, data in members.items()]
     )
     engine = recorded.open_engine(deu, {"audio": {"test": str(archive)}}, 1, 1)
-    requests = [Request(n, "", 0, (("test", f"{n}.wav", 8_000),)) for n in (1, 2)]
+    requests = [Request(n, "", 0, (("test", f"{n}.wav", 16_000),)) for n in (1, 2)]
     for take in engine.speak(requests):
         assert take.fault == ""
         assert take.wave.shape == (16_000,)

@@ -1,5 +1,6 @@
 """FLEURS's own recordings as speech: which one is taken, and what becomes of those that are bad."""
 
+import io
 import json
 import re
 import tarfile
@@ -10,6 +11,7 @@ import pytest
 import soundfile
 from fleurs_files import (
     LANGUAGES,
+    Recording,
     Split,
     directory,
     member,
@@ -21,10 +23,12 @@ from fleurs_files import (
     write_archive,
     write_fleurs,
 )
+from scipy.signal import resample_poly
 
 from steplens.config_sections import ChecksSection
 from steplens.corpus import read_sentences, write_corpus
 from steplens.engines import Request, recorded
+from steplens.engines.espeak import synthesize
 from steplens.fleurs_files import archive_file
 from steplens.speech import synthesize_corpus
 
@@ -105,7 +109,7 @@ def test_stereo_at_48_khz_becomes_mono_at_16(fleurs):
     ("number", "attempt", "fault", "n_samples"),
     [
         (11, 0, r"recording test/a11\.wav is truncated: 1\d+ of 32000 samples", 15_990),
-        (17, 0, r"recording test/a17\.wav is truncated: 32000 of 32001 samples", 32_000),
+        (17, 0, r"recording test/a17\.wav is truncated: 32000 of 33600 samples", 32_000),
         (11, 1, r"recording test/b11\.wav cannot be decoded: ", 0),
         (13, 1, r"recording test/b13\.wav cannot be decoded: ", 0),
         (14, 0, r"recording test/a14\.wav is missing", 0),
@@ -116,6 +120,102 @@ def test_a_recording_that_is_not_whole_has_a_fault(fleurs, number, attempt, faul
     take = taken(fleurs, number, attempt)
     assert re.match(fault, take.fault)
     assert len(take.wave) == pytest.approx(n_samples, abs=20)
+
+
+SPEECH = next(synthesize(["Heute Morgen wäscht der Arzt einen roten Apfel im Garten."], "de", 220))
+SPEECH = (0.8 * SPEECH).astype(np.float32)
+
+
+def at(rate_hz, wave=SPEECH):
+    return resample_poly(wave, rate_hz // 100, 160).astype(np.float32)
+
+
+def encoded(wave, rate_hz=16_000, kind="WAV", subtype="PCM_16"):
+    buffer = io.BytesIO()
+    soundfile.write(buffer, wave, rate_hz, format=kind, subtype=subtype)
+    return buffer.getvalue()
+
+
+def problem_of(data, tmp_path, max_silent_share=0.6):
+    """What the stage says of one recording, and whether it has audio at all."""
+    text = "Heute Morgen wäscht der Arzt einen roten Apfel im Garten."
+    one = Recording(1, "1.wav", text, "heute morgen", data, len(SPEECH))
+    other = spoken(2, "2.wav", 300, text, "heute morgen")
+    Split([one, other]).write(tmp_path / "fleurs", DEU, "test")
+    corpus, output = tmp_path / "corpus/deu.parquet", tmp_path / "speech/deu.parquet"
+    write_corpus(tmp_path / "fleurs", DEU, ["test"], 2, 1, [], corpus)
+    checks = CHECKS | {"max_silent_share": max_silent_share}
+    settings = audio(tmp_path / "fleurs", ["test"])
+    synthesize_corpus(corpus, DEU, "recorded", settings, checks, {}, 1, 1, output)
+    row = pd.read_parquet(output).set_index("utterance").loc[1]
+    return row["problem"], row["unusable"]
+
+
+WHOLE = {
+    "8 kHz": encoded(at(8_000), 8_000),
+    "22.05 kHz": encoded(at(22_050)[:-1], 22_050),  # rounded down
+    "44.1 kHz": encoded(at(44_100), 44_100),
+    "48 kHz": encoded(at(48_000), 48_000, subtype="FLOAT"),
+    "MP3": encoded(at(44_100), 44_100, "MP3", "MPEG_LAYER_III"),
+    "Opus": encoded(SPEECH, 16_000, "OGG", "OPUS"),
+    "FLAC": encoded(SPEECH, 16_000, "FLAC"),
+    "stereo": encoded(np.stack([SPEECH, 0.5 * SPEECH], 1)),
+    "stereo, one side silent": encoded(np.stack([SPEECH, 0 * SPEECH], 1)),
+    "19 ms less": encoded(SPEECH[: -19 * 16]),
+    "199 ms more": encoded(np.pad(SPEECH, (0, 199 * 16))),
+    "an offset of 2 % of full scale": encoded(SPEECH + 0.02),
+    "quiet": encoded(SPEECH * 0.02),
+}
+
+
+@pytest.mark.parametrize("data", WHOLE.values(), ids=WHOLE)
+def test_a_whole_recording_passes_whatever_its_format(data, tmp_path):
+    assert problem_of(data, tmp_path) == ("", False)
+
+
+HALF = len(SPEECH) // 2
+BROKEN = {
+    "8 kHz, a tenth missing": (
+        encoded(at(8_000)[: -len(SPEECH) // 20], 8_000), r"is truncated: \d+ of \d+ samples at 16 kHz", False,
+    ),
+    "44.1 kHz, second half missing": (encoded(at(44_100, SPEECH[:HALF]), 44_100), "is truncated", False),
+    "48 kHz, second half missing": (encoded(at(48_000, SPEECH[:HALF]), 48_000), "is truncated", False),
+    "21 ms less": (encoded(SPEECH[: -21 * 16]), "is truncated", False),
+    "201 ms more": (encoded(np.pad(SPEECH, (0, 201 * 16))), "is another than its line says", False),
+    "one side inverted": (encoded(np.stack([SPEECH, -SPEECH], 1)), "2 channels that cancel", True),
+    "one side inverted, another gain": (
+        encoded(np.stack([SPEECH, -0.7 * SPEECH], 1)), "2 channels that cancel", True,
+    ),
+    "one side inverted, with an offset": (
+        encoded(np.stack([0.6 * SPEECH, -0.6 * SPEECH], 1) + 0.2), "2 channels that cancel", True,
+    ),
+    "offset": (encoded(SPEECH / 2 + 0.5), r"has a DC offset of 0\.5\d", False),
+    "floats of integer scale": (
+        encoded(SPEECH * 15_000, subtype="FLOAT"), r"holds floats up to \d{5}.*, expected -1 to 1", True,
+    ),
+    "very quiet": (encoded(SPEECH * 0.0025), r"very quiet: peak 0\.00", False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("data", "words", "unusable"), BROKEN.values(), ids=BROKEN)
+def test_what_a_recording_lacks_is_told_whatever_its_format(data, words, unusable, tmp_path):
+    """Where no audio of it could be heard as it was spoken, none is kept."""
+    found, without = problem_of(data, tmp_path)
+    assert re.search(words, found)
+    assert without == unusable
+
+
+def test_a_line_without_a_length_is_told():
+    """Nothing says whether the file is whole."""
+    take = recorded._take(encoded(SPEECH[:HALF]), "test/1.wav", 0)
+    assert take.fault.startswith("recording test/1.wav may lack anything: its line says 0 samples")
+    assert len(take.wave) == HALF
+
+
+def test_silence_behind_an_offset_is_found(tmp_path):
+    """Half of the recording is a constant."""
+    wave = np.where(np.arange(len(SPEECH)) < HALF, SPEECH, 0) + np.float32(0.05)
+    assert "silence" in problem_of(encoded(wave), tmp_path, max_silent_share=0.5)[0]
 
 
 def test_a_bad_recording_gives_way_to_the_next(fleurs, tmp_path):
@@ -144,7 +244,7 @@ def test_a_sentence_without_a_good_recording_is_flagged(fleurs, tmp_path):
     assert not wave.any()
     # What can at least be heard stays where the other recordings cannot be read.
     assert table.loc[17, "origin"] == "test/a17.wav"
-    assert "truncated: 32000 of 32001" in table.loc[17, "problem"]
+    assert "truncated: 32000 of 33600" in table.loc[17, "problem"]
     assert not table.loc[17, "unusable"]
     assert pitch_hz(heard(tmp_path, table.loc[17])) == pytest.approx(417, abs=1)
 

@@ -351,8 +351,8 @@ def test_a_checkpoint_that_is_unchanged_is_taken(model):
 
 # --- the code itself -------------------------------------------------------------------------------
 
-# Of a process's own making, through a socket that only its user can reach.
-_OWN_PICKLES = {"warm_start.py"}
+# Of a process's own making, through a socket that only its user can reach, or a pipe of its own.
+_OWN_PICKLES = {"warm_start.py", "workers.py"}
 _RUNS_CODE = {"pickle.load", "pickle.loads", "joblib.load", "dill.loads", "pd.read_pickle",
               "yaml.load", "yaml.unsafe_load", "shutil.unpack_archive", "eval", "exec"}  # fmt: skip
 

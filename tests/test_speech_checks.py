@@ -67,6 +67,13 @@ def test_a_tone_that_stops_halfway_is_half_silent():
     assert measure(wave, "a").silent_share == 0.5
 
 
+@pytest.mark.parametrize("offset", [0.02, -0.5])
+def test_an_offset_does_not_hide_silence(offset):
+    wave = np.concatenate([tone(0.5, 0.3), np.zeros(8_000)])
+    assert measure(wave + offset, "a").silent_share == 0.5
+    assert measure(np.full(16_000, offset), "a").silent_share == 1.0
+
+
 @pytest.mark.parametrize(("decibels", "share"), [(-38, 0.0), (-42, 0.2)])
 def test_silence_lies_forty_decibels_under_the_loudest_frame(decibels, share):
     """So that a quiet recording is not silent."""
@@ -110,6 +117,7 @@ def test_text_without_letters_has_no_pace():
     [
         ({}, ""),
         ({"peak": 0.0009}, "silent"),
+        ({"peak": 0.002}, "very quiet: peak 0.0020 of full scale"),
         ({"seconds_per_character": 0.02}, "too short: 0.020 s a character"),
         ({"seconds_per_character": 0.3}, "too long: 0.300 s a character"),
         ({"silent_share": 0.65}, "65% silence"),
@@ -127,7 +135,7 @@ def test_a_problem_is_told_in_words_and_numbers(values, words):
 @pytest.mark.parametrize(
     ("name", "limit", "beyond"),
     [
-        ("peak", 0.001, -1),
+        ("peak", 2**-8, -1),
         ("seconds_per_character", 0.03, -1),
         ("seconds_per_character", 0.2, 1),
         ("silent_share", 0.5, 1),

@@ -1,7 +1,9 @@
 """The xtts engine on a real Xtts of coqui-tts, small and with random weights: it speaks noise."""
 
 import hashlib
+import os
 import shutil
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +15,7 @@ from small_xtts import SPEAKERS, write_small_xtts
 from steplens.atomic import write_parquet
 from steplens.config import ConfigError
 from steplens.engines import Request
+from steplens.engines.apart import open_speaker
 from steplens.languages import load_languages
 from steplens.speech import synthesize_corpus
 
@@ -139,6 +142,19 @@ def test_the_stage_keeps_raw_text_seed_and_measures(checkpoint, tmp_path):
         again, same = run()  # in the same batch as before
         pd.testing.assert_frame_equal(again, table)
         assert same == audio
+
+
+def test_a_killed_speaker_is_opened_again_and_gives_the_same_samples(checkpoint):
+    """As the stage opens it, in a process of its own."""
+    requests = [Request(4, "Guten Tag.", 0), Request(3, "Ein anderer Satz.", 0)]
+    with open_speaker("xtts", DEU, SETTINGS | {"path": str(checkpoint)}, 1, 1) as speaker:
+        assert speaker.voice == SPEAKERS[0]
+        before = spoken(speaker, *requests)
+        os.kill(speaker._worker._pid, signal.SIGKILL)
+        after = spoken(speaker, *requests)
+    assert len(before) == 2
+    for one, other in zip(before, after, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_the_checkpoint_is_read_and_never_written(checkpoint, open_engine, tmp_path):

@@ -27,7 +27,7 @@ if snakemake.params.engine == "recorded":
 run_stage(
     snakemake,
     "speech:synthesize_corpus",
-    own_process=snakemake.params.engine != "xtts",  # which imports what the warm process holds
+    own_process=True,  # it starts processes itself, and wants to be small
     corpus=Path(snakemake.input.corpus),
     language=language,
     engine=snakemake.params.engine,

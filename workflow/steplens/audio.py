@@ -17,6 +17,10 @@ SAMPLING_RATE_HZ = 16_000
 # ten minutes one utterance alone would take more than any GPU has.
 MAX_SECONDS = 120.0
 _RATES_HZ = (4_000, 384_000)  # of recordings
+_LARGEST = 8.0  # peak of floats; beyond lie integers that were written as floats
+# Independent channels keep so much power when they are averaged, over their number; a quarter of it is left
+# where two channels correlate at -0.75.
+_CANCELLED = 0.25
 
 
 def resample(wave: np.ndarray, rate_hz: int) -> np.ndarray:
@@ -116,8 +120,9 @@ def read_recording(data: bytes) -> tuple[np.ndarray, int]:
     Raises
     ------
     ValueError
-        It cannot be decoded, is empty or too long, holds NaN or infinity, or has a rate that nobody
-        records at, which could not be resampled either.
+        It cannot be decoded, is empty or too long, holds NaN, infinity or floats of integer scale, has
+        channels that cancel each other out, or a rate that nobody records at, which could not be
+        resampled either.
     """
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
@@ -133,7 +138,15 @@ def read_recording(data: bytes) -> tuple[np.ndarray, int]:
         raise ValueError("holds no samples")
     if not np.isfinite(wave).all():
         raise ValueError("holds NaN or infinity")
-    return wave.mean(1), rate
+    peak = np.abs(wave).max()
+    if peak > _LARGEST:
+        raise ValueError(f"holds floats up to {peak:.6g}, expected -1 to 1: are they integers?")
+    mono = wave.mean(1)
+    if wave.shape[1] > 1 and mono.var() < _CANCELLED * wave.var(0).mean() / wave.shape[1]:
+        raise ValueError(
+            f"has {wave.shape[1]} channels that cancel each other out: is one of them inverted?"
+        )
+    return mono, rate
 
 
 def _own_words(error: soundfile.SoundFileError) -> str:

@@ -35,6 +35,7 @@ _WITHOUT_EFFECT = frozenset(
         "devices",
         "run_lock",
         "table_metadata",
+        "workers",
     }
 )
 

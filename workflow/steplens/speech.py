@@ -28,6 +28,7 @@ from .batching import length_sorted_batches
 from .code_digest import code_digest
 from .conditions import of_condition
 from .engines import Engine, Request, Take
+from .engines.apart import open_speaker
 from .languages import Language
 from .progress import progress
 from .speech_checks import Limits, Measures, measure, problem
@@ -107,36 +108,38 @@ def synthesize_corpus(
         faults = module.text_faults(language, settings, [one.text for one in texts])
         numbers = [request.utterance for request in requests]
         refused = {one: fault for one, fault in zip(numbers, faults, strict=True) if fault}
-    speaker = module.open_engine(language, settings, seed, threads)
-    if refused:
-        speaker = _WithoutRefused(speaker, refused)
     limits = Limits(**{name: checks[name] for name in Limits.__dataclass_fields__})
-    fixed = {
-        "engine": engine,
-        "settings": _heard(settings),
-        "language": getattr(language, CODE_OF[engine]),
-        "voice": speaker.voice,
-        "seed": seed,
-        "libraries": dict(libraries or {}),
-        "code": code_digest(f"engines.{engine}", "audio", "speech_checks"),
-    }
-    wanted = [
-        _wanted(request, folder, first_attempts.get(request.utterance, 0), speaker)
-        for request in requests
-    ]
-    with progress(len(wanted), f"speech {language.code}") as bar:
-        takes = _Speaking(speaker, journal, limits, checks["max_attempts"], fixed, bar).all(wanted)
-    rows = [
-        {
-            "path": f"{language.code}/{one.path.name}",
+    with open_speaker(engine, language, settings, seed, threads) as speaker:
+        if refused:
+            speaker = _WithoutRefused(speaker, refused)
+        fixed = {
             "engine": engine,
+            "settings": _heard(settings),
+            "language": getattr(language, CODE_OF[engine]),
             "voice": speaker.voice,
-            "available": speaker.n_attempts(one.request),
+            "seed": seed,
+            "libraries": dict(libraries or {}),
+            "code": code_digest(f"engines.{engine}", "audio", "speech_checks"),
         }
-        | {name: value for name, value in take.items() if name not in ("key", "fault")}
-        | {"problem": "; ".join(filter(None, (text.problem, take["problem"])))}
-        for one, take, text in zip(wanted, takes, texts, strict=True)
-    ]
+        wanted = [
+            _wanted(request, folder, first_attempts.get(request.utterance, 0), speaker)
+            for request in requests
+        ]
+        with progress(len(wanted), f"speech {language.code}") as bar:
+            takes = _Speaking(speaker, journal, limits, checks["max_attempts"], fixed, bar).all(
+                wanted
+            )
+        rows = [
+            {
+                "path": f"{language.code}/{one.path.name}",
+                "engine": engine,
+                "voice": speaker.voice,
+                "available": speaker.n_attempts(one.request),
+            }
+            | {name: value for name, value in take.items() if name not in ("key", "fault")}
+            | {"problem": "; ".join(filter(None, (text.problem, take["problem"])))}
+            for one, take, text in zip(wanted, takes, texts, strict=True)
+        ]
     _remove_others(folder, {one.path.name for one in wanted})
     types = {"seconds_per_character": "float64", "available": "Int64"}
     table = pd.DataFrame(rows).astype(types)

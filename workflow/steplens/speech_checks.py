@@ -14,6 +14,8 @@ from .audio import MAX_SECONDS, SAMPLING_RATE_HZ
 _FRAME = SAMPLING_RATE_HZ // 50  # 20 ms
 _SILENT_DB = 40.0  # so far under the loudest frame
 _INAUDIBLE = 1e-3  # peak of audio that holds nothing at all
+_FAINT = 2.0**-8  # peak of audio of which 16-bit samples keep 8 bits with the sign, and pauses none
+_OFFSET = 0.05  # mean over standard deviation; less lies under what counts as silence
 _FULL_SCALE = 0.999
 
 # How many letters of an alphabet a character of these scripts takes as long as: kana stand for a
@@ -79,6 +81,8 @@ def measure(wave: np.ndarray, text: str) -> Measures:
     if peak < _INAUDIBLE or not len(frames):
         silent = 1.0
     else:
+        if abs(wave.mean(dtype=np.float64)) > _OFFSET * wave.std(dtype=np.float64):
+            frames = frames - wave.mean(dtype=np.float64)  # else no pause would be silent
         power = (frames.astype(np.float64) ** 2).mean(1)
         silent = float((power <= power.max() * 10 ** (-_SILENT_DB / 10)).mean())
     characters = n_characters(text)
@@ -98,6 +102,8 @@ def problem(measures: Measures, limits: Limits) -> str:
     if measures.peak < _INAUDIBLE:
         return "silent"
     found = []
+    if measures.peak < _FAINT:
+        found.append(f"very quiet: peak {measures.peak:.4f} of full scale")
     if measures.seconds > MAX_SECONDS:
         found.append(f"too long: {measures.seconds:.0f} s, more than {MAX_SECONDS:.0f} s")
     pace = measures.seconds_per_character

@@ -5,17 +5,19 @@ optional package ``espeakng-loader`` and are loaded at run time through ctypes.
 
 eSpeak NG keeps wave generator state in static variables that survive even its own termination, so
 that a sentence's audio depends on what was spoken before it. Each sentence is therefore spoken in
-a process of its own, forked (in a few milliseconds) from one that has never spoken.
+a process of its own, forked (in a few milliseconds) from one that has never spoken. Some texts make the
+library crash: such a sentence has no audio, and the others go on.
 """
 
 import ctypes
-import multiprocessing
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..audio import resample, too_long
+from ..workers import WorkerDied, each
 from . import Request, Take
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ _POS_CHARACTER = 1
 _CHARS_UTF8 = 1
 _PARAMETER_RATE = 1
 _OK = 0
+
+_SECONDS = 60.0  # for a sentence; a minute of speech takes some tenths of a second
 
 _CALLBACK = ctypes.CFUNCTYPE(
     ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
@@ -66,8 +70,10 @@ class Espeak:
     def speak(self, requests: Sequence[Request]) -> Iterator[Take]:
         """Yield one take a request."""
         texts = [request.text for request in requests]
-        for wave in synthesize(texts, self.voice, self._words_per_minute, self._threads):
-            if too_long(wave):  # no encoder could take it
+        for wave in _waves(texts, self.voice, self._words_per_minute, self._threads):
+            if isinstance(wave, WorkerDied):
+                yield Take(np.zeros(0, dtype=np.float32), fault=f"the speaker {wave}")
+            elif too_long(wave):  # no encoder could take it
                 yield Take(np.zeros(0, dtype=np.float32), fault=f"speech is {too_long(wave)}")
             else:
                 yield Take(wave, fault="" if len(wave) else "eSpeak NG gave no audio")
@@ -98,8 +104,20 @@ def synthesize(
     ValueError
         eSpeak NG has no such voice.
     RuntimeError
-        The library could not be initialised.
+        The library could not be initialised, or crashes whatever it is given (``workers.WorkerError``).
+    WorkerDied
+        It crashed at a text, was killed, or took more than a minute.
     """
+    for wave in _waves(texts, voice, words_per_minute, threads):
+        if isinstance(wave, WorkerDied):
+            raise wave
+        yield wave
+
+
+def _waves(
+    texts: Iterable[str], voice: str, words_per_minute: int, threads: int
+) -> Iterator[np.ndarray | WorkerDied]:
+    """The audio of each text, or what became of its speaker."""
     try:
         import espeakng_loader
     except ModuleNotFoundError as error:
@@ -107,15 +125,14 @@ def synthesize(
             "speech engine 'espeak' needs the package espeakng-loader: "
             "pip install espeakng-loader, or choose another engine under speech.engine"
         ) from error
-    paths = (espeakng_loader.get_library_path(), espeakng_loader.get_data_path())
-    fork = multiprocessing.get_context("fork")
-    tasks = ((*paths, voice, words_per_minute, text) for text in texts)
-    with fork.Pool(threads, maxtasksperchild=1) as pool:
-        yield from pool.imap(_speak_once, tasks, chunksize=1)
+    library, voices = espeakng_loader.get_library_path(), espeakng_loader.get_data_path()
+    start = partial(_load, library, voices, voice, words_per_minute)
+    return each(start, texts, threads, _SECONDS, name="speaker")
 
 
-def _speak_once(task: tuple[str, str, str, int, str]) -> np.ndarray:
-    library_path, data_path, voice, words_per_minute, text = task
+def _load(
+    library_path: str, data_path: str, voice: str, words_per_minute: int
+) -> tuple[None, Callable[[str], Iterator[np.ndarray]]]:
     library = ctypes.CDLL(library_path)
     native_hz = library.espeak_Initialize(_AUDIO_OUTPUT_SYNCHRONOUS, 0, data_path.encode(), 0)
     if native_hz <= 0:
@@ -135,12 +152,18 @@ def _speak_once(task: tuple[str, str, str, int, str]) -> np.ndarray:
             "not have; mend the row of the language, or speak it by another engine"
         )
     library.espeak_SetParameter(_PARAMETER_RATE, words_per_minute, 0)
-    encoded = text.encode("utf-8")
-    status = library.espeak_Synth(
-        encoded, len(encoded) + 1, 0, _POS_CHARACTER, 0, _CHARS_UTF8, None, None
-    )
-    library.espeak_Synchronize()
-    if status != _OK or not samples:
-        return np.zeros(0, dtype=np.float32)
-    wave = np.concatenate(samples).astype(np.float32) / 32768.0
-    return resample(wave, native_hz)
+
+    def speak(
+        text: str, _kept=callback
+    ) -> Iterator[np.ndarray]:  # the library keeps an address of it
+        encoded = text.encode("utf-8")
+        status = library.espeak_Synth(
+            encoded, len(encoded) + 1, 0, _POS_CHARACTER, 0, _CHARS_UTF8, None, None
+        )
+        library.espeak_Synchronize()
+        if status != _OK or not samples:
+            yield np.zeros(0, dtype=np.float32)
+        else:
+            yield resample(np.concatenate(samples).astype(np.float32) / 32768.0, native_hz)
+
+    return None, speak

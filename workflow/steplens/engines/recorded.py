@@ -3,6 +3,7 @@
 Audio is published as ``data/<code>/audio/<split>.tar.gz`` with members ``<split>/<file>``; a folder
 ``data/<code>/audio/<split>/`` with the files themselves serves as well. Members are read by their
 name and never unpacked to disk. An utterance may have several recordings: attempt n takes the n-th.
+Whatever the rate of a file, its line counts samples at 16 kHz, and both are compared as times.
 """
 
 import logging
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..audio import read_recording, resample
+from ..audio import SAMPLING_RATE_HZ, read_recording, resample
 from ..file_heads import instead_of_content
 from ..input_files import open_regular, other_kind
 from . import Request, Take
@@ -29,6 +30,9 @@ log = logging.getLogger(__name__)
 # A member may say any size, and a few bytes of gzip give as many zeros: nothing so large is read. Two
 # minutes of 32-bit stereo at 48 kHz are 46 MB.
 _MAX_MEMBER_BYTES = 100_000_000
+# What a recording may lack or have more than its line says, in ms: resampling rounds, and codecs of frames
+# (MP3) fill up the last one. In 20 ms no sound is lost that could be heard.
+_LACKING_MS, _MORE_MS = 20.0, 200.0
 _TELLING = 5  # so many recordings that are not there, and not one that is, are no accident
 
 
@@ -170,7 +174,24 @@ def _take(data: bytes | None, origin: str, n_samples: int) -> Take:
         wave, rate = read_recording(data)
     except ValueError as error:
         return Take(nothing, origin=origin, fault=f"recording {origin} {error}")
-    fault = ""
-    if len(wave) < n_samples:
-        fault = f"recording {origin} is truncated: {len(wave)} of {n_samples} samples"
-    return Take(resample(wave, rate), origin=origin, fault=fault)
+    wave = resample(wave, rate)
+    wrong = _wrong_length(len(wave), n_samples) or _offset(wave)
+    return Take(wave, origin=origin, fault=f"recording {origin} {wrong}" if wrong else "")
+
+
+def _wrong_length(found: int, expected: int) -> str:
+    """How two numbers of samples at 16 kHz disagree, in words; empty if they do not."""
+    if expected <= 0:
+        return f"may lack anything: its line says {expected} samples, and the file has {found}"
+    more_ms = 1000 * (found - expected) / SAMPLING_RATE_HZ
+    if more_ms < -_LACKING_MS:
+        return f"is truncated: {found} of {expected} samples at 16 kHz"
+    if more_ms > _MORE_MS:
+        return f"is another than its line says: {found} samples at 16 kHz instead of {expected}"
+    return ""
+
+
+def _offset(wave: np.ndarray) -> str:
+    """That most of the power is a constant, in words; empty if it is sound."""
+    mean, deviation = wave.mean(dtype=np.float64), wave.std(dtype=np.float64)
+    return f"has a DC offset of {mean:.2f}" if abs(mean) > deviation else ""

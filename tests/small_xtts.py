@@ -1,16 +1,19 @@
 """A real XTTS v2 at a tiny size, with random weights, in the files in which XTTS v2 is published."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 SPEAKERS = ("Ana Florence", "Viktor Menelaos")
 LANGUAGES = ("en", "de", "es", "fr", "zh-cn", "ja")
 
 
-def write_small_xtts(folder: Path, **sizes: int) -> Path:
+def write_small_xtts(folder: Path, languages: Sequence[str] = (), **sizes: int) -> Path:
     """Write model.pth, config.json, vocab.json and speakers_xtts.pth; returns the folder.
 
-    ``sizes`` are further arguments of XttsArgs, or others.
+    ``languages`` are XTTS's codes, ``LANGUAGES`` unless given; ``sizes`` are further arguments of
+    XttsArgs, or others.
     """
+    languages = languages or LANGUAGES
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
     from TTS.tts.configs.xtts_config import XttsArgs, XttsConfig
@@ -19,7 +22,7 @@ def write_small_xtts(folder: Path, **sizes: int) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    special = ["[STOP]", "[UNK]", "[SPACE]", "[START]", *(f"[{lang}]" for lang in LANGUAGES)]
+    special = ["[STOP]", "[UNK]", "[SPACE]", "[START]", *(f"[{lang}]" for lang in languages)]
     trainer = trainers.BpeTrainer(
         vocab_size=80,
         special_tokens=special,
@@ -44,7 +47,7 @@ def write_small_xtts(folder: Path, **sizes: int) -> Path:
         "d_vector_dim": 64,
     }
     arguments = XttsArgs(**small | sizes)
-    config = XttsConfig(model_args=arguments, languages=list(LANGUAGES))
+    config = XttsConfig(model_args=arguments, languages=list(languages))
     model = Xtts(config)
     torch.save({"model": model.state_dict()}, folder / "model.pth")
     config.save_json(str(folder / "config.json"))

@@ -154,6 +154,7 @@ CODE = {
     "torch or transformers: a minor version": pin("torch", "torch", 2),
     "torchaudio: a minor version": pin("torch", "torchaudio", 2),
     "espeakng-loader or SciPy: a minor version": pin("analysis", "espeakng-loader", 2),
+    "num2words or confusable-homoglyphs: a minor version": pin("analysis", "num2words", 2),
     "scikit-learn: a minor version": pin("analysis", "scikit-learn", 2),
     "any patch release; pandas, zarr, matplotlib, Snakemake …: any version": all_of(
         pin("torch", "torch", 3), pin("analysis", "matplotlib", 2), pin("torch", "zarr", 2),

@@ -108,6 +108,102 @@ def test_chinese_and_japanese_are_read_by_their_pronunciation(
     assert len(wave) > 1000
 
 
+def spoken_by_xtts(checkpoint, folder, code, texts):
+    """The table of the speech stage for these texts."""
+    corpus = {"utterance": range(1, len(texts) + 1), "raw_transcription": texts, "text": texts}
+    write_parquet(pd.DataFrame(corpus).assign(recordings="[]"), folder / "corpus.parquet")
+    checks = {
+        "max_attempts": 3, "min_seconds_per_character": 0.0, "max_seconds_per_character": 9.0,
+        "max_silent_share": 1.0, "max_clipped_share": 1.0,
+    }  # fmt: skip
+    output = folder / "speech" / f"{code}.parquet"
+    settings = SETTINGS | {"path": str(checkpoint), "batch_size": 4}
+    synthesize_corpus(
+        folder / "corpus.parquet",
+        load_languages()[code],
+        "xtts",
+        settings,
+        checks,
+        {},
+        1,
+        1,
+        output,
+    )
+    return pd.read_parquet(output)
+
+
+@pytest.fixture(scope="module")
+def many_languages(tmp_path_factory):
+    from TTS.tts.layers.xtts.tokenizer import VoiceBpeTokenizer
+
+    languages = ["zh-cn" if one == "zh" else one for one in VoiceBpeTokenizer().char_limits]
+    return write_small_xtts(tmp_path_factory.mktemp("xtts"), languages)
+
+
+def test_what_the_text_front_end_refuses_is_a_fault_of_that_sentence_alone(
+    many_languages, tmp_path, caplog
+):
+    """Found before the model loads, counted, named with its text; the others are spoken, once each."""
+    texts = ["यह एक घर है।", "यहाँ 50 लोग हैं।", "यह भी एक घर है।"]
+    table = spoken_by_xtts(many_languages, tmp_path, "hin", texts)
+    assert table["unusable"].tolist() == [False, True, False]
+    assert table["attempt"].tolist() == [0, 0, 0]
+    assert table["available"].fillna(-1).tolist() == [-1, 1, -1]
+    assert table["problem"][0] == table["problem"][2] == ""
+    assert "digits that cannot be spelled out in Hindi: 50" in table["problem"][1]
+    assert (
+        "XTTS's text front end refuses 'यहाँ 50 लोग हैं।': NotImplementedError" in table["problem"][1]
+    )
+    assert "hin: 1 of 3 sentences: digits that cannot be spelled out in Hindi" in caplog.text
+
+
+def test_no_weights_are_loaded_to_try_the_text_front_end(many_languages, tmp_path):
+    from steplens.engines.xtts import text_faults
+
+    folder = tmp_path / "xtts"
+    shutil.copytree(many_languages, folder)
+    (folder / "model.pth").write_bytes(b"no weights")
+    settings = SETTINGS | {"path": str(folder)}
+    faults = text_faults(load_languages()["hin"], settings, ["यह एक घर है।", "50 " + "घर " * 300])
+    assert faults[0] == ""
+    assert len(faults[1]) < 200
+
+
+def test_every_language_of_xtts_takes_sentences_with_numbers(many_languages):
+    """As they are given to it; but for Hindi, whose numbers nothing spells out."""
+    from steplens.engines.xtts import text_faults
+    from steplens.speech_texts import spoken_text
+
+    settings = SETTINGS | {"path": str(many_languages)}
+    for language in load_languages().values():
+        if language.xtts and language.code != "hin":
+            text = "1,000,000 + 10 000, 15. 3.5 3,5 1984 50% $20 ٢٠"
+            spoken = spoken_text(text, language, "xtts")
+            assert spoken.problem == ""
+            assert text_faults(language, settings, [spoken.text]) == [""], language.code
+
+
+def test_groups_of_thousands_are_the_same_speech(many_languages, tmp_path):
+    """French spaces of any width; and the number is said whole."""
+    texts = ["Il y a 10 000 mots.", "Il y a 10\u202f000 mots.", "Il y a 10\u00a0000 mots."]
+    from steplens.speech_texts import spoken_text
+
+    given = {spoken_text(text, load_languages()["fra"], "xtts").text for text in texts}
+    assert given == {"Il y a dix mille mots."}
+
+
+def test_turkish_capitals_keep_their_dots(many_languages, open_engine):
+    from steplens.engines.xtts import TextFrontEnd
+
+    class Tokenizer:
+        char_limits = {"tr": 226}  # noqa: RUF012
+
+        def encode(self, text, language):
+            return text
+
+    assert TextFrontEnd(Tokenizer(), "tr", 400).tokens("ISPARTA'da İzmir") == "ısparta'da izmir"
+
+
 def test_the_stage_keeps_raw_text_seed_and_measures(checkpoint, tmp_path):
     """Through steplens.speech, to 16-bit WAV at 16 kHz."""
     corpus = pd.DataFrame(

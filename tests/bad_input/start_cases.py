@@ -30,6 +30,7 @@ from steplens.start_checks import (
     notes,
     require_common_sentences,
     require_gpus,
+    require_readable,
     require_sentences,
     require_writable,
 )
@@ -170,6 +171,21 @@ def no_common_sentence(world: World):
     )
 
 
+def kanji(n: int):
+    """Three Japanese sentences, of which so many are written in kanji."""
+
+    def prepare(world: World):
+        texts = ["今日は本を読む。"] * n + ["きょうは ほんを よむ。"] * (3 - n)
+        lines = [line(number, text, text) for number, text in enumerate(texts, 1)]
+        write_split(world.folder, LANGUAGES["jpn"], "test", lines)
+        corpus = {"path": str(world.folder), "n_utterances": 3, "splits": ["test"]}
+        return parse_config(
+            {"languages": ["deu", "jpn"], "corpus": corpus, "steering": {"n_utterances": 3}}
+        )
+
+    return prepare
+
+
 def unfit(error: Exception):
     """One utterance that is larger than the memory."""
 
@@ -213,6 +229,7 @@ def second_run(given: tuple[Path, subprocess.Popen]) -> None:
         process.communicate()
 
 
+SPOKEN = [("jpn", "espeak")]
 WITH_XTTS = {"speech": {"engine": "xtts", "xtts": {"device": "cuda"}}}
 TOO_LARGE = ("expected a batch of one to fit into memory", "give the job more memory")
 
@@ -261,6 +278,12 @@ CASES = [
          "give a sentence the same id in all languages"),
     Case("start: too few sentences", few_sentences, lambda made: require_sentences(made, ["deu"]),
          ConfigError, "corpus.n_utterances", "deu in test", "expected at most 2", "got 9", "ask for fewer"),
+    Case("start: kanji for a voice that reads none", kanji(3), lambda made: require_readable(made, SPOKEN),
+         ConfigError, ("speech", "Japanese"), "{folder}", "expected sentences that the voice ja can read",
+         "got 3 of 3 sentences", "speak jpn by another engine"),
+    Case("start: some kanji for a voice that reads none", kanji(1),
+         lambda made: " ".join(require_readable(made, SPOKEN)), None, ("speech", "Japanese"), "(jpn)",
+         "eSpeak NG cannot read", "1 of 3 sentences", "flagged in tables/speech_quality.csv"),
     Case("start: languages of one script", config(languages=["deu", "spa"], steering={"n_utterances": 5}),
          lambda made: " ".join(notes(made)), None, "languages", "control rates and effect ratios",
          "expected two scripts", "got deu, spa, all in Latin", "add a language"),

@@ -146,6 +146,8 @@ def spell_numbers(text: str, language: str) -> str:
     text = regex.sub(r"(?<=\d)٫(?=\d)", decimal_mark(language), text)
     if knows(language):  # a time of day
         text = regex.sub(r"(?<=\b\d\d?):(?=[0-5]\d\b)", " " * _parted(language), text)
+    if _parted(language):  # 1984-85: "four-eighty" would be one number
+        text = regex.sub(r"(?<=\d)-(?=\d)", " - ", text)
     return _pattern(language).sub(lambda found: _spoken(found, language), text)
 
 
@@ -226,19 +228,34 @@ def _number(
         return f"{whole}{mark}{fraction}" if fraction else whole
     between = " " if words.spaced else ""
     if (whole.startswith("0") and len(whole) > 1) or len(whole) > _MOST_DIGITS:
-        spelled = between.join(_in_words(int(digit), language) for digit in whole)
+        spelled = _digit_by_digit(whole, language)
     elif ordinal and language not in _POINT_DROPPED:
-        spelled = _in_words(int(whole), language, "ordinal")
+        spelled = _quantity(whole, language, "ordinal")
     elif plain and not words.code and followed_by == "年":  # digit by digit: 二零一零年
-        spelled = "".join(_in_words(int(digit), language) for digit in whole)
+        spelled = _digit_by_digit(whole, language)
     elif plain and words.code and words.years and not fraction and 1100 <= int(whole) <= 1999:
-        spelled = _in_words(int(whole), language, "year")
+        spelled = _quantity(whole, language, "year")
     else:
-        spelled = _in_words(int(whole), language)
+        spelled = _quantity(whole, language)
     if fraction:
-        digits = [_in_words(int(digit), language) for digit in fraction]
-        spelled = between.join([spelled, words.mark, *digits])
+        spelled = between.join([spelled, words.mark, _digit_by_digit(fraction, language)])
     return spelled
+
+
+def _digit_by_digit(digits: str, language: str) -> str:
+    between = " " if _KNOWN[language].spaced else ""
+    return between.join(_in_words(int(digit), language) for digit in digits)
+
+
+def _quantity(whole: str, language: str, kind: str = "cardinal") -> str:
+    """A number in words; digit by digit where num2words' words end."""
+    try:
+        words = _in_words(int(whole), language, kind)
+    except (
+        Exception
+    ):  # it raises what comes: OverflowError, KeyError, IndexError, NotImplementedError
+        words = ""
+    return words if words and not has_digits(words) else _digit_by_digit(whole, language)
 
 
 def _minus(language: str) -> str:

@@ -11,7 +11,6 @@ Sources: Unicode Standard Annex 15 (normal forms), Annex 9 (bidirectional text),
 """
 
 import unicodedata
-from collections import Counter
 from functools import cache
 
 import regex
@@ -74,6 +73,8 @@ _MIXED = regex.compile(
              [("Latin", "Cyrillic"), ("Latin", "Greek"), ("Latin", "Armenian"), ("Cyrillic", "Greek"),
               ("Cyrillic", "Armenian"), ("Greek", "Armenian")])
 )  # fmt: skip
+# Letters in use: of Latin up to Unicode's Extended-B, of Cyrillic the Slavic ones; and schwa.
+_USUAL = regex.compile(r"[\u0041-\u0250\u0259\u0370-\u045F\u04D8\u04D9\u0531-\u0587]")
 _OF_SCRIPT = {script: regex.compile(rf"\p{{{script}}}") for script in _ALIKE}
 
 
@@ -105,7 +106,7 @@ def shown(text: str, at_most: int = _SHOWN) -> str:
     Examples
     --------
     >>> shown("a\\u202eb\\n" + 100 * "c", 12)
-    'a\\\\u202eb\\\\n …'
+    'a\\\\u202eb\\\\ncc …'
     """
     escaped = ""
     for character in text[: at_most + 1]:
@@ -135,7 +136,7 @@ def spoken_form(text: str, language: str, script: str) -> str:
     language : str
         Its code; a few have letters of their own that are often mistyped.
     script : str
-        As in ``resources/languages.tsv``; decides for a word with as many letters of another script.
+        As in ``resources/languages.tsv``; a word of mixed scripts is spoken in it where that is possible.
 
     Returns
     -------
@@ -174,29 +175,37 @@ def _same_look(character: str, marks: bool = False) -> str:
 
 
 def _of_one_script(word: str, script: str) -> str:
-    """A word with its few letters of another script replaced by those of its own that look alike.
+    """A word of mixed scripts in one: letters of others replaced by those of its own that look alike.
 
-    All of them have one, or the word stays: it is mixed on purpose. So are lower-case Greek letters
-    (TNFα), but for omicron.
+    In the language's script if that gives the whole word, else in the one of most of its letters, else
+    the word stays: it is mixed on purpose.
     """
     if word.isascii() or not _MIXED.match(word):
         return word
-    counts = Counter({one: len(letters.findall(word)) for one, letters in _OF_SCRIPT.items()})
-    most = max(counts.values())
-    own = script if counts[script] == most else max(counts, key=lambda one: counts[one])
-    letters = []
-    for letter in unicodedata.normalize("NFD", word):
-        if any(pattern.match(letter) for one, pattern in _OF_SCRIPT.items() if one != own):
-            letter = _look_alike(letter, own)
-            if not letter:
-                return word
-        letters.append(letter)
-    return unicodedata.normalize("NFC", "".join(letters))
+    counts = {one: len(letters.findall(word)) for one, letters in _OF_SCRIPT.items()}
+    most = max(counts, key=lambda one: counts[one])
+    own = [script] if counts.get(script) else []
+    folded = (_in_script(word, one) for one in [*own, most])
+    return next(filter(None, folded), word)
+
+
+def _in_script(word: str, script: str) -> str:
+    """A word in letters of a script alone; empty where one has no look-alike."""
+    letters = [
+        _look_alike(letter, script)
+        if any(pattern.match(letter) for one, pattern in _OF_SCRIPT.items() if one != script)
+        else letter
+        for letter in unicodedata.normalize("NFD", word)
+    ]
+    return unicodedata.normalize("NFC", "".join(letters)) if all(letters) else ""
 
 
 @cache
 def _look_alike(letter: str, script: str) -> str:
-    """The letter of a script that looks like a letter of another one; empty without any."""
+    """The letter of a script that looks like a letter of another one; empty without any.
+
+    Lower-case Greek letters are symbols in other words (TNFα), but for omicron.
+    """
     from confusable_homoglyphs.confusables import confusables_data
 
     if _OF_SCRIPT["Greek"].match(letter) and letter.islower() and letter != "ο":
@@ -209,6 +218,7 @@ def _look_alike(letter: str, script: str) -> str:
         for one in near
         if len(one) == 1
         and _OF_SCRIPT[script].match(one)
+        and _USUAL.match(one)
         and unicodedata.category(one) == unicodedata.category(letter)
         and not unicodedata.decomposition(one)
     }

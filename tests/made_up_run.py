@@ -229,7 +229,11 @@ def frames() -> dict[str, pd.DataFrame]:
         "tables/speech_quality.csv": _speech_quality(),
         "comparison/speech_sources.csv": _sources(),
         "tables/recognition.csv": pd.DataFrame(
-            {"task": "asr", "language": LANGUAGES, "n": 9, "exact_match": 0.25, "cer": np.nan}
+            {
+                "task": "asr", "language": LANGUAGES, "n": 9, "exact_match": 0.25, "cer": np.nan,
+                "n_input_tokens": np.nan, "n_unknown_input": np.nan,
+                "n_output_tokens": 90, "n_unknown_output": 3,
+            }
         ),
         "tables/table1.csv": wide,
         "tables/table2.csv": pd.DataFrame(

@@ -76,6 +76,25 @@ def test_asr_is_exact_for_nine_sentences_in_ten_of_every_language():
     assert (asr >= 0.90).all(), asr.to_dict()
 
 
+def test_no_token_is_unknown_and_those_that_are_read_are_counted():
+    """As transformers' own tokenizer has them."""
+    from transformers import SeamlessM4TTokenizer
+
+    tokenizer = SeamlessM4TTokenizer.from_pretrained(CHECKPOINT)
+    scores = pd.read_csv(RUN / "tables" / "recognition.csv").set_index(["task", "language"])
+    for language in LANGUAGES:
+        tokenizer.src_lang = language
+        texts = pd.read_parquet(RUN / "corpus" / f"{language}.parquet")["text"]
+        n_read = sum(len(tokenizer(text).input_ids) for text in texts)
+        for task in ("t2t", "tr"):
+            assert scores.loc[(task, language), "n_unknown_input"] == 0
+            assert scores.loc[(task, language), "n_input_tokens"] == n_read
+        for task in ("s2t", "asr"):
+            assert np.isnan(scores.loc[(task, language), "n_input_tokens"])
+        assert (scores["n_unknown_output"] == 0).all()
+        assert (scores["n_output_tokens"] > 0).all()
+
+
 def test_nine_sentences_in_ten_reach_step_11():
     """In every language and task; and the counts are those of the stores."""
     counts = pd.read_csv(RUN / "comparison" / "valid_counts.csv")

@@ -30,6 +30,7 @@ from steplens.start_checks import (
     require_stores,
     require_tables,
     run_bytes,
+    unscored,
 )
 from steplens.table_metadata import Origin, file_sha256, metadata_of, metadata_path, settings_of
 
@@ -303,6 +304,17 @@ def test_similarity_needs_more_common_sentences_than_one(tmp_path):
     require_common_sentences(parallel(tmp_path, ids, **settings), RANKED)
     with pytest.raises(ConfigError, match=r"at least 4 .*sentences_per_component\), got 3 of deu"):
         require_common_sentences(parallel(tmp_path, ids, **settings), {"similarity_encoders"})
+
+
+def test_translations_without_a_reference_are_told(tmp_path):
+    """By their languages, where anything is to be scored."""
+    write_split(tmp_path, LANGUAGES["eng"], "test", [line(one) for one in range(3)])
+    config = parallel(tmp_path, {"deu": range(4), "fra": range(3, 7)})
+    (note,) = unscored(config, {"recognition"})
+    assert "expected the sentences of fra in English (eng) too, got none" in note
+    assert unscored(config, {"rank_decoder"}) == []
+    write_split(tmp_path, LANGUAGES["eng"], "test", [line(one) for one in range(9)])
+    assert unscored(config, {"recognition"}) == []
 
 
 def test_of_a_corpus_on_the_hub_nothing_is_asked_before_it_is_there():

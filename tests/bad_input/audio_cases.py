@@ -2,6 +2,7 @@
 
 import numpy as np
 from fleurs_files import LANGUAGES, directory, member, spoken, tone, wav, write_archive
+from test_speech_quality import judged, write_run
 
 from bad_input.case import Case, World
 from steplens.audio import read_utterance
@@ -161,6 +162,11 @@ CASES = [
          "corpus.path", "audio/test", "expected", "the folder has no WAV file", "unpack the archive"),
     Case("recordings: a folder of that name in the archive", archive((directory("test/1.wav"), b"")),
          takes(), None, "recording", "test/1.wav", "", "is missing", ""),
+    Case("speech: a language of which no utterance is left",
+         lambda world: (world.folder, write_run(world.folder, {7: ("65% silence", True, "ja", "")})),
+         lambda given: judged(*given), ValueError, "speech of deu", "the first, 7: 65% silence",
+         "expected utterances that statistics can count", "got deu with all 1 left out",
+         "leave the language out"),
     Case("engine: a voice that eSpeak NG does not have", lambda world: "xx-klingon",
          lambda voice: list(espeak.synthesize(["Ja."], voice)), ValueError,
          "espeak", "resources/languages.tsv", "expected a voice of eSpeak NG", "got 'xx-klingon'",

@@ -11,6 +11,7 @@ from tiny_checkpoints import write_weights
 from bad_input.case import Case, World
 from steplens.checkpoint import check_checkpoint, checkpoint_digest, require_unchanged, search_notes
 from steplens.config import ConfigError
+from steplens.encoding import TextInput
 from steplens.hub import HubError, hub_file
 from steplens.model_files import CheckpointError
 from steplens.model_source import ModelSource
@@ -156,6 +157,16 @@ def neurons(*rules):
 
 SOURCE = "copy it from where the checkpoint was published"
 
+
+def reading(text: str):
+    """Text as ``encode`` takes it."""
+
+    def read(checkpoint: Path) -> None:
+        TextInput([text], load_tokenizer(ModelSource(str(checkpoint), None, "auto", "cpu")), "deu")
+
+    return read
+
+
 CASES = [
     Case("checkpoint: no folder", lambda world: str(world.folder / "modle"), at_start, ConfigError,
          "model.path", "{folder}/modle", "expected a checkpoint folder", "got", "there is no such folder"),
@@ -229,4 +240,7 @@ CASES = [
     Case("steered k above half the neurons", too_many(steering={"k": 300_000}), neurons("steer"),
          ConfigError, "steering.k", "the decoder of x/y", "expected at most 245760", "got 300000",
          "ask for fewer"),
+    Case("text of characters that the vocabulary lacks", lambda world: world.checkpoint, reading("帚 und 帚"),
+         None, "text of deu", "in 1 of 1 sentences", "expected characters of the model's vocabulary",
+         ("got others: 2 of", "'帚' 2 times"), "write them otherwise"),
 ]  # fmt: skip

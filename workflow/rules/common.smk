@@ -169,6 +169,11 @@ def corpus(language):
     return RESULTS / "corpus" / f"{language}.parquet"
 
 
+def read_by_task(wildcards):
+    """The sentences that a task reads; none of speech."""
+    return corpus(wildcards.lang) if MODALITY_OF[wildcards.task] == "text" else []
+
+
 def decoder_ranking(task, step):
     """Commit mark of a ranking of the decoder."""
     return RESULTS / "ranking" / "decoder" / task / f"step-{int(step):02d}.zarr" / "zarr.json"

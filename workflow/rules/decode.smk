@@ -1,4 +1,4 @@
-# In: encoder/<modality>/<language>.zarr. Out: decoding/<task>/<language>.parquet, greedy output.
+# In: encoder/<modality>/<language>.zarr, and corpus/ where text is read. Out: decoding/<task>/<language>.parquet, greedy output.
 
 
 rule decode:
@@ -8,6 +8,7 @@ rule decode:
     input:
         MODEL_FETCHED,
         encoder=task_encoder_store,
+        corpus=read_by_task,
     output:
         decoding("{task}", "{lang}"),
     log:

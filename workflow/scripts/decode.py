@@ -7,6 +7,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from steplens.job import model_arguments, run_stage
 
+corpus = snakemake.input.get("corpus")  # of text
 run_stage(
     snakemake,
     "decoding:decode",
@@ -14,6 +15,7 @@ run_stage(
     language=snakemake.wildcards.lang,
     output_language=snakemake.params.output_language,
     encoder_store=Path(snakemake.input.encoder),
+    corpus=Path(corpus) if corpus else None,
     output=Path(snakemake.output[0]),
     max_new_tokens=snakemake.params.max_new_tokens,
     batch_size=snakemake.config["batch_size"]["decode"],

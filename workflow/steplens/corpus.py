@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 import os
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Collection, Mapping
 from itertools import combinations
 from pathlib import Path
@@ -65,9 +66,10 @@ def read_split(path: Path) -> pd.DataFrame:
         text = _bytes_of(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         number = error.object.count(b"\n", 0, error.start) + 1
+        utf_16 = error.object.startswith((BOM_UTF16_LE, BOM_UTF16_BE))
         raise ValueError(
-            f"{path}:{number}: expected text in UTF-8, got byte {error.object[error.start]:#04x}; fetch the "
-            "file again"
+            f"{path}:{number}: expected text in UTF-8, got byte {error.object[error.start]:#04x}"
+            f"{' of UTF-16' * utf_16}; fetch the file again{', or save it as UTF-8' * utf_16}"
         ) from error
     lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not lines:
@@ -115,12 +117,18 @@ def _bytes_of(path: Path) -> bytes:
 
 def _fields(line: str, where: str) -> list[str]:
     # Split by hand: quotes mean nothing, and only a line feed ends a line.
-    fields = line.rstrip("\r").split("\t")
+    line = line.rstrip("\r")
+    fields = line.split("\t")
     while len(fields) > len(COLUMNS) and not fields[-1].strip():  # tabs at the end
         fields.pop()
     if len(fields) != len(COLUMNS):
+        why = ""
+        if "\r" in line:
+            why = ", with carriage returns among them: end each line with a line feed"
+        elif len(fields) == 1 and max(line.count(","), line.count(";")) >= len(COLUMNS) - 1:
+            why = ", with commas or semicolons in it: write tabs in their place, and no quotes"
         raise ValueError(
-            f"{where}: expected {len(COLUMNS)} fields separated by tabs, got {len(fields)}"
+            f"{where}: expected {len(COLUMNS)} fields separated by tabs, got {len(fields)}{why}"
         )
     row = dict(zip(COLUMNS, fields, strict=True))
     for name in ("id", "samples"):

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from .activations import require_finite_states
-from .atomic import write_parquet
+from .atomic import read_parquet, write_parquet
 from .batching import pad_states, run_batches
 from .conditions import of_condition
 from .generation import generate
@@ -21,6 +21,7 @@ from .progress import progress
 from .provenance import require_same_model
 from .store import open_store, read_states
 from .tasks import MODALITY_OF, target_of
+from .unknown_tokens import log_unknown_input, log_unknown_output
 
 if TYPE_CHECKING:
     from .intervention import Intervention
@@ -117,8 +118,13 @@ def decode(
     max_new_tokens: int,
     batch_size: int,
     made_by: Mapping[str, Any],
+    corpus: Path | None = None,
 ) -> None:
-    """Write ``decoding/<task>/<language>.parquet``: utterance, tokens, n_tokens, ended, text.
+    """Write ``decoding/<task>/<language>.parquet``: utterance, tokens, n_tokens, ended, text, and counts.
+
+    ``n_unknown_output`` of the tokens are the unknown one, of which the text shows nothing. Of written input
+    ``n_input_tokens`` are what the encoder read, language tag and end of sentence among them, and
+    ``n_unknown_input`` the unknown ones of these; empty for speech.
 
     Parameters
     ----------
@@ -135,6 +141,8 @@ def decode(
     made_by : mapping
         As in ``provenance``; the table keeps it, and the digest of the store, among its ``attrs``
         (``conditions.py``).
+    corpus : path, optional
+        ``corpus/<language>.parquet``, of a task that reads text.
     """
     data = open_store(encoder_store, modality=MODALITY_OF[task], language=language)
     require_same_model(data.attrs, source, made_by, encoder_store)
@@ -155,6 +163,8 @@ def decode(
             rows_of |= dict(zip(rows.tolist(), zip(*written, strict=True), strict=True))
             bar.update(len(rows))
     contents = [rows_of[row][0] for row in range(len(states))]
+    unknown = decoder.tokenizer.unk_token_id
+    n_input, n_unknown = _input_counts(decoder.tokenizer, language, corpus, utterances)
     table = pd.DataFrame(
         {
             "utterance": utterances,
@@ -162,6 +172,9 @@ def decode(
             "n_tokens": [len(tokens) for tokens in contents],
             "ended": [rows_of[row][1] for row in range(len(states))],
             "text": [decoder.text(tokens) for tokens in contents],
+            "n_unknown_output": log_unknown_output(f"{task} of {language}", contents, unknown),
+            "n_input_tokens": n_input,
+            "n_unknown_input": n_unknown,
         }
     )
     condition = {"task": task, "language": language, "output_language": target}
@@ -171,3 +184,17 @@ def decode(
     write_parquet(table, output)
     log.info("%s %s: %d sentences, %.1f tokens on average", task, language, len(states),
              np.mean([len(tokens) for tokens in contents]))  # fmt: skip
+
+
+def _input_counts(
+    tokenizer, language: str, corpus: Path | None, utterances: np.ndarray
+) -> tuple[pd.Series, pd.Series]:
+    """Tokens of each sentence and unknown ones among them; missing without a corpus."""
+    if corpus is None:
+        missing = pd.Series(pd.NA, range(len(utterances)), dtype="Int64")
+        return missing, missing
+    texts = read_parquet(corpus).set_index("utterance")["text"].loc[utterances].tolist()
+    tokenizer.src_lang = language
+    tokens = [tokenizer(text).input_ids for text in texts]
+    counts = log_unknown_input(f"text of {language}", texts, tokens, tokenizer)
+    return pd.Series(map(len, tokens), dtype="Int64"), pd.Series(counts, dtype="Int64")

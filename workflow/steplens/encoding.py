@@ -29,6 +29,7 @@ from .provenance import provenance
 from .sites import neuron_table
 from .store_writer import StoreWriter
 from .transfers import to_device
+from .unknown_tokens import log_unknown_input
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +92,9 @@ class TextInput:
                 "its files are of a model without this language"
             )
         tokenizer.src_lang = language
-        self._tokens = [torch.tensor(tokenizer(text).input_ids) for text in texts]
+        ids = [tokenizer(text).input_ids for text in texts]
+        log_unknown_input(f"text of {language}", texts, ids, tokenizer)
+        self._tokens = [torch.tensor(one) for one in ids]
         self._padding = tokenizer.pad_token_id
         self.lengths = np.array([len(tokens) for tokens in self._tokens])
 

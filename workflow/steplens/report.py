@@ -165,7 +165,7 @@ def write_report(
         figures=figures,
         facts=_facts(tables, ties) | {"token": _TOKENS[rate_tokens]},
         counts=_counts(tables["valid_counts"], form),
-        recognition=form.grouped(tables["recognition"], ["task"]),
+        recognition=form.grouped(_recognition(tables["recognition"]), ["task"]),
         table1=form.grouped(_rates_first(tables["table1"]), ["task", "step"], _mean_rates),
         effects=form.grouped(_effects(tables["effects"]), ["task"], _by_direction),
         table2=form.grouped(
@@ -361,6 +361,11 @@ def _effects(table: pd.DataFrame) -> pd.DataFrame:
             for row in table.itertuples()
         ]
     )
+
+
+def _recognition(table: pd.DataFrame) -> pd.DataFrame:
+    """Of the counts of tokens those of unknown ones, which are read against none."""
+    return table.drop(columns=["n_input_tokens", "n_output_tokens"], errors="ignore")
 
 
 def _rates_first(table: pd.DataFrame) -> pd.DataFrame:

@@ -51,6 +51,8 @@ _LABELS = CONTROLS | {
     "n_without": "without a value",
     "n_sentences": "sentences",
     "n_subsets": "subsets",
+    "n_unknown_input": "unknown tokens read",
+    "n_unknown_output": "unknown tokens written",
     "by_seed": "by seed of random neurons (points)",
 }
 _SENTENCES = ("reference", "unsteered", "steered_asr", "steered_tr", "recognised")

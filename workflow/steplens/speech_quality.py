@@ -47,6 +47,11 @@ def judge_speech(
     leave_out_flagged : bool
         Utterances without any audio are left out all the same.
     output : path
+
+    Raises
+    ------
+    ValueError
+        Of a language no utterance would be left; says why they are left out.
     """
     parts = [
         _judged(
@@ -60,6 +65,7 @@ def judge_speech(
     ]
     table = pd.concat(parts, ignore_index=True)
     table["left_out"] = table["unusable"] | (table["flagged"] & leave_out_flagged)
+    _require_some(table)
     texts = ["origin", "problem", "reason", "reference", "recognised"]
     table[texts] = table[texts].replace(r"[\s\x00-\x1f\x7f]+", " ", regex=True)
     write_csv(table[list(COLUMNS)], output)
@@ -67,6 +73,25 @@ def judge_speech(
         log.info("%s: median CER %.3f, %d of %d utterances flagged, %d left out", language,
                  part["cer"].median(), part["flagged"].sum(), len(part),
                  part["left_out"].sum())  # fmt: skip
+
+
+def _require_some(table: pd.DataFrame) -> None:
+    """Here, by its reasons, and not by the first statistic that finds nothing."""
+    kept = ~table.groupby("language", sort=False)["left_out"].all()
+    empty = kept.index[~kept].tolist()
+    if not empty:
+        return
+    part = table[table["language"] == empty[0]]
+    # Of a reason what comes before its numbers: "CER", "too long", "recording".
+    reasons = part["reason"].str.split("; ").explode().str.extract(r"^([^\d:(]*)")[0].str.strip()
+    counts = reasons[reasons != ""].str.slice(stop=60).value_counts(sort=True).head(3)
+    told = ", ".join(f"{reason} {n} times" for reason, n in counts.items())
+    raise ValueError(
+        f"speech of {', '.join(empty)}: expected utterances that statistics can count, got {empty[0]} with "
+        f"all {len(part)} left out ({told}; the first, {part['utterance'].iloc[0]}: "
+        f"{part['reason'].iloc[0][:100]}); take another speech.engine or more speech.checks.max_attempts, "
+        "set speech.checks.max_cer higher or leave_out_flagged to false, or leave the language out"
+    )
 
 
 def _judged(

@@ -15,7 +15,7 @@ import pandas as pd
 
 from .checkpoint import search_notes
 from .config import Config
-from .corpus import choose_sentences, split_paths
+from .corpus import choose_sentences, read_sentences, split_paths
 from .corpus import require_common_sentences as require_common
 from .devices import visible_devices
 from .disk_space import nearest_existing, require_space
@@ -102,18 +102,19 @@ def check_start(
     if on_this_machine:
         require_gpus(config, rules)
     require_sentences(config, [job.wildcards.lang for job in jobs if job.rule.name == "corpus"])
-    unread = require_readable(config, _to_be_spoken(jobs))
     require_common_sentences(config, rules)
+    unread = require_readable(config, _to_be_spoken(jobs))
+    told = [*unread, *notes(config), *unscored(config, rules)]
     try:
         model = find_model(config.model.path, config.model.revision)
     except ConfigError:  # nothing is known of it before it is fetched
-        return unread + notes(config)
+        return told
     require_neurons(config, model, rules)
     # What a job makes anew frees what it made before.
     freed = bytes_on_disk({_data_of(Path(one)) for job in jobs for one in job.output})
     to_come = run_bytes(config, model, engine_of, Counter(job.rule.name for job in jobs))
     require_space(results, max(0, to_come - freed), f"the {len(jobs)} jobs of this run")
-    return unread + notes(config)
+    return told
 
 
 def require_writable(folder: Path) -> None:
@@ -351,6 +352,28 @@ def notes(config: Config) -> list[str]:
             "language of another script, or read the language probabilities instead"
         )
     return found
+
+
+def unscored(config: Config, rules: Collection[str]) -> list[str]:
+    """Languages whose translations have nothing to be scored against; of a name on the hub nothing."""
+    if "recognition" not in rules or is_hub_name(config.corpus.path):
+        return []
+    target = load_languages()[config.output_language]
+    references = set(
+        read_sentences(Path(config.corpus.path), target, config.corpus.splits)["utterance"]
+    )
+    without = [
+        code
+        for code in config.languages
+        if not references & set(_chosen(config, code)["utterance"])
+    ]
+    if not without:
+        return []
+    return [
+        f"output_language: expected the sentences of {', '.join(without)} in {target.name} ({target.code}) "
+        "too, got none with their ids: s2t and t2t of these languages are not scored; give the same sentence "
+        "the same id there"
+    ]
 
 
 def run_bytes(

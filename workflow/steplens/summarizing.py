@@ -1,6 +1,8 @@
 """Stage ``summarize``: steering outcomes as CSVs; counts and recognition quality of the run."""
 
+import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +19,10 @@ from .scoring import character_edits
 from .store import open_store
 from .tasks import TRANSLATIONS
 from .writing import Tokens
+
+log = logging.getLogger(__name__)
+
+TOKEN_COUNTS = ("n_input_tokens", "n_unknown_input", "n_output_tokens", "n_unknown_output")
 
 
 def summarize_steering(
@@ -92,6 +98,10 @@ def score_decoding(
     Both on text without case and punctuation (``scoring.plain_text``). Translations are scored
     against the same sentence in the output language, where FLEURS has it. One draw of sentence ids serves
     all tasks and languages.
+
+    Beside them, over all sentences but those that are left out: ``n_output_tokens`` generated and
+    ``n_input_tokens`` read (empty for speech), and how many of each are the unknown token,
+    ``n_unknown_output`` and ``n_unknown_input``.
     """
     skipped = read_left_out(left_out)
     target = read_sentences(folder, load_languages()[output_language], splits)
@@ -105,10 +115,12 @@ def score_decoding(
     rows = []
     for (task, language), path in decodings.items():
         references = translated if task in TRANSLATIONS else own[language]
-        decoded = read_condition(path, ["utterance"], task=task, language=language)
-        decoded = decoded.set_index("utterance")["text"]
+        table = read_condition(path, ["utterance"], task=task, language=language)
+        table = table.set_index("utterance")
+        table = table.drop(index=skipped.get(language, []), errors="ignore")
+        decoded = table["text"]
         both = pd.DataFrame({"text": decoded, "reference": references.reindex(decoded.index)})
-        both = both.drop(index=skipped.get(language, []), errors="ignore").dropna()
+        both = both.dropna()
         edits, lengths = (
             np.array(
                 [
@@ -141,5 +153,19 @@ def score_decoding(
                 "exact_match_low": exact_low, "exact_match_high": exact_high,
                 "cer": total[1] / total[2], "cer_low": cer_low, "cer_high": cer_high,
             }  # fmt: skip
-        rows.append(row)
-    write_csv(pd.DataFrame(rows), output)
+        rows.append(row | _token_counts(task, language, table))
+    counts = dict.fromkeys(TOKEN_COUNTS, "Int64")
+    write_csv(pd.DataFrame(rows).astype(counts), output)
+
+
+def _token_counts(task: str, language: str, decoded: pd.DataFrame) -> dict[str, Any]:
+    """Tokens that were read and written, and the unknown ones among them; a missing value where not known."""
+    table = decoded.rename(columns={"n_tokens": "n_output_tokens"}).reindex(columns=TOKEN_COUNTS)
+    counts = {name: table[name].sum(min_count=1) for name in TOKEN_COUNTS}
+    for side in ("input", "output"):
+        unknown = counts[f"n_unknown_{side}"]
+        if not pd.isna(unknown) and unknown:
+            log.warning("%s of %s: expected characters of the model's vocabulary, got %d unknown tokens of "
+                        "%d in its %s",
+                        task, language, unknown, counts[f"n_{side}_tokens"], side)  # fmt: skip
+    return counts

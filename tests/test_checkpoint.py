@@ -75,7 +75,7 @@ def test_a_missing_vocabulary_is_named(single):
     """Either form will do."""
     (single / "tokenizer.json").unlink()
     assert "tokenizer.json or sentencepiece.bpe.model, found neither" in _refusal(single)
-    (single / "sentencepiece.bpe.model").write_bytes(b"")
+    (single / "sentencepiece.bpe.model").write_bytes(b"not looked at any further here")
     check_checkpoint(str(single), LANGUAGES)
 
 

@@ -8,7 +8,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
 from snakemake.exceptions import WorkflowError
 
-from steplens.checkpoint import check_checkpoint, checkpoint_digest
+from steplens.checkpoint import check_checkpoint, check_vocabulary, checkpoint_digest
 from steplens.code_digest import code_digest
 from steplens.config import ConfigError, parse_config
 from steplens.content_digest import files_digest, tell_on_terminal
@@ -33,6 +33,8 @@ tell_on_terminal()  # a checkpoint that is read for the first time takes a while
 try:
     CONFIG = parse_config(config)
     check_checkpoint(CONFIG.model.path, [*CONFIG.languages, CONFIG.output_language])
+    if workflow.is_main_process:  # jobs read this file too
+        check_vocabulary(CONFIG.model.path)
     LANGUAGE = load_languages()
     SPLITS = CONFIG.corpus.splits
     ENGINE_OF = {lang: CONFIG.speech.engine_for(LANGUAGE[lang]) for lang in CONFIG.languages}

@@ -75,7 +75,7 @@ def test_a_missing_vocabulary_is_named(single):
     """Either form will do."""
     (single / "tokenizer.json").unlink()
     assert "tokenizer.json or sentencepiece.bpe.model, found neither" in _refusal(single)
-    (single / "sentencepiece.bpe.model").write_bytes(b"")
+    (single / "sentencepiece.bpe.model").write_bytes(b"not looked at any further here")
     check_checkpoint(str(single), LANGUAGES)
 
 
@@ -176,6 +176,25 @@ def test_a_tensor_that_the_index_places_wrongly_is_named(sharded):
     path.write_text(json.dumps(index))
     message = _refusal(sharded)
     assert "expected a tensor text_decoder.layer_norm.weight" in message
+
+
+def test_an_index_of_very_many_tensors_is_checked_in_linear_time(sharded):
+    """Three hundred thousand, each in a file of its own, which no stage reads.
+
+    It takes a second of processor time; in quadratic time it would take hours.
+    """
+    path = sharded / "model.safetensors.index.json"
+    index = json.loads(path.read_text())
+    index["weight_map"] |= {
+        f"more.{number}": f"more-{number}.safetensors" for number in range(300_000)
+    }
+    path.write_text(json.dumps(index))
+    start = time.process_time()
+    check_checkpoint(str(sharded), LANGUAGES)
+    assert time.process_time() - start < 20
+    index["weight_map"]["more.299999"] = {"file": "x" * 10_000}
+    path.write_text(json.dumps(index))
+    assert len(_refusal(sharded).replace(str(path), "")) < 400
 
 
 def test_a_tensor_of_another_shape_is_named(single):

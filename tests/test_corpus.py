@@ -258,3 +258,14 @@ def test_the_file_holds_what_was_chosen(fleurs, tmp_path):
     write_corpus(fleurs, DEU, ["test"], 6, 1, [], output)
     pd.testing.assert_frame_equal(pd.read_parquet(output), chosen(fleurs, n=6))
     assert [path.name for path in output.parent.iterdir()] == ["deu.parquet"]
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path):
+    """A sparse terabyte: to read it would take all memory."""
+    path = write_split(tmp_path, DEU, "test", [line(1)])
+    with path.open("r+b") as file:
+        file.truncate(2**40)
+    with pytest.raises(
+        ValueError, match=r"test\.tsv: expected sentences in at most 134217728 bytes, got 10995"
+    ):
+        read_split(path)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import tarfile
 
@@ -289,6 +290,18 @@ def test_what_is_taken_does_not_depend_on_the_other_requests(fleurs):
         alone = taken(fleurs, number)
         assert take.origin == alone.origin
         np.testing.assert_array_equal(take.wave, alone.wave)
+
+
+def test_only_regular_files_are_read(fleurs, tmp_path, caplog):
+    """Who opens a named pipe waits for a writer."""
+    (tmp_path / "pipe").mkdir()
+    os.mkfifo(tmp_path / "pipe" / "1.wav")
+    engine = recorded.open_engine(DEU, {"audio": {"test": str(tmp_path / "pipe")}}, 1, 1)
+    (take,) = engine.speak([Request(1, "", 0, (("test", "1.wav", 1),))])
+    assert take.fault == "recording test/1.wav is missing"
+    assert "1.wav: passed over, a named pipe" in caplog.text
+    with pytest.raises(ValueError, match="expected an archive of recordings, got a named pipe"):
+        recorded.open_engine(DEU, {"audio": {"test": str(tmp_path / "pipe" / "1.wav")}}, 1, 1)
 
 
 def test_an_archive_cut_off_in_the_middle_is_refused(fleurs):

@@ -3,6 +3,8 @@
 What each change redoes stands in test_reruns.py.
 """
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,51 @@ def test_a_mistake_in_the_config_is_refused_before_any_job(project, setting, mes
     assert result.returncode != 0
     assert message in result.stdout + result.stderr
     assert not (project / "results").exists()
+
+
+def test_a_large_checkpoint_is_read_once_and_it_is_said(project, tmp_path, monkeypatch):
+    """A dry run on an empty cache says why it takes a while; what reads the rules after it does not."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    model = tmp_path / "model"
+    shutil.copytree(ROOT / "resources" / "demo" / "seamless-m4t-v2-demo", model)
+    lengthen(model / "model.safetensors", 70 * 2**20)
+    options = (
+        "--dry-run",
+        "--quiet",
+        "rules",
+        "--config",
+        f"model={{path: {model}}}",
+        "--until",
+        "corpus",
+    )
+    said = f"{model / 'model.safetensors'}: reading 0.1 GB for a digest of its content"
+    first, second = snakemake(project, *options), snakemake(project, *options)
+    assert first.returncode == second.returncode == 0, first.stderr + second.stderr
+    assert said in first.stdout + first.stderr
+    assert "reading" not in second.stdout + second.stderr
+    assert len(list((tmp_path / "cache" / "steplens").iterdir())) == 1
+
+
+def lengthen(path: Path, n_bytes: int) -> None:
+    """One more tensor, of zeros, that no stage reads."""
+    data = path.read_bytes()
+    start = 8 + int.from_bytes(data[:8], "little")
+    header, end = json.loads(data[8:start]), len(data) - start
+    more = {"dtype": "U8", "shape": [n_bytes], "data_offsets": [end, end + n_bytes]}
+    content = json.dumps(header | {"more": more}).encode()
+    path.write_bytes(len(content).to_bytes(8, "little") + content + data[start:])
+    with path.open("r+b") as file:
+        file.truncate(8 + len(content) + end + n_bytes)
+
+
+def test_a_vocabulary_of_junk_is_refused_before_any_job(project, tmp_path):
+    """The check that is made once a run, in a dry run too."""
+    model = tmp_path / "model"
+    shutil.copytree(ROOT / "resources" / "demo" / "seamless-m4t-v2-demo", model)
+    (model / "tokenizer.json").write_text('{"model": {"vocab": {"a": 0}}}')
+    result = snakemake(project, "--dry-run", "--config", f"model={{path: {model}}}")
+    assert result.returncode != 0
+    assert f"model.path: {model / 'tokenizer.json'}: expected" in result.stdout + result.stderr
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,7 @@
 """Audio as it lies on the disk before encode, recordings of FLEURS, and engines of speech."""
 
+import os
+
 import numpy as np
 from fleurs_files import LANGUAGES, directory, member, spoken, tone, wav, write_archive
 from test_speech_quality import judged, write_run
@@ -44,6 +46,13 @@ def unusable(name: str, content: bytes | None, got: str, error=ValueError):
         f"audio: {name}", audio(content), read_utterance, error, "mono audio at 16000 Hz",
         "{folder}/deu/7.wav", "expected mono audio", f"got {got}", "delete {folder}/deu.parquet",
     )  # fmt: skip
+
+
+def pipe(world: World):
+    path = audio(b"")(world)
+    path.unlink()
+    os.mkfifo(path)
+    return path
 
 
 def flagged(name: str, wave: np.ndarray, *words: str):
@@ -115,6 +124,8 @@ CASES = [
     unusable("missing", None, "no file", FileNotFoundError),
     unusable("empty file", b"", "another file (Format not recognised"),
     unusable("no audio", b"RIFF and no more", "another file (Format not recognised"),
+    Case("audio: a pipe", pipe, read_utterance, FileNotFoundError, "mono audio at 16000 Hz",
+         "{folder}/deu/7.wav", "expected mono audio", "got a named pipe", "delete {folder}/deu.parquet"),
     unusable("8 kHz", wav(tone(300, 1, 8000), 8000), "8000 Hz"),
     unusable("stereo", wav(np.stack([GOOD, GOOD], 1)), "2 channels"),
     unusable("no samples", wav(np.zeros(0, np.float32)), "no samples"),

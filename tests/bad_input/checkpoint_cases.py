@@ -1,6 +1,7 @@
 """Checkpoints: parts missing, cut off or of another model. Refused at the start where files tell."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -9,7 +10,13 @@ from safetensors.torch import load_file, save_file
 from tiny_checkpoints import write_weights
 
 from bad_input.case import Case, World
-from steplens.checkpoint import check_checkpoint, checkpoint_digest, require_unchanged, search_notes
+from steplens.checkpoint import (
+    check_checkpoint,
+    check_vocabulary,
+    checkpoint_digest,
+    require_unchanged,
+    search_notes,
+)
 from steplens.config import ConfigError
 from steplens.encoding import TextInput
 from steplens.hub import HubError, hub_file
@@ -101,6 +108,35 @@ def climbing_index(folder: Path) -> None:
     (folder / INDEX).write_text(json.dumps(index))
 
 
+def pipe(name: str):
+    """A named pipe in place of a file: who opens it waits for a writer."""
+
+    def change(folder: Path) -> None:
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+
+    return change
+
+
+def in_its_header(old: bytes, new: bytes):
+    """Another header of the same length."""
+
+    def change(folder: Path) -> None:
+        data = (folder / WEIGHTS).read_bytes()
+        n_header = 8 + int.from_bytes(data[:8], "little")
+        header = data[:n_header].replace(old, new, 1)
+        assert header != data[:n_header]
+        assert len(header) == n_header
+        (folder / WEIGHTS).write_bytes(header + data[n_header:])
+
+    return change
+
+
+def lengthened(folder: Path) -> None:
+    with (folder / WEIGHTS).open("ab") as file:
+        file.write(b"12345")
+
+
 def other_tags(folder: Path) -> None:
     name = "generation_config.json"
     tags = json.loads((folder / name).read_text())["text_decoder_lang_to_code_id"]
@@ -114,6 +150,15 @@ def at_start(path: str) -> None:
 def refused(name: str, changes: tuple, what, expected, got, do, where="{folder}/model"):
     return Case(f"checkpoint: {name}", folder_with(*changes), at_start, ConfigError,
                 ("model.path", what), where, expected, got, do)  # fmt: skip
+
+
+def vocabulary(name: str, changes: tuple, what, expected, got, do):
+    """Refused once a run, not whenever rules are read."""
+    return Case(f"checkpoint: {name}", folder_with(*changes), check_vocabulary, ConfigError,
+                ("model.path", what), "{folder}/model", expected, got, do)  # fmt: skip
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 
 
 def changed_since(world: World):
@@ -208,6 +253,35 @@ CASES = [
             "expected none", "got [5]", "remove the key", "generation_config.json"),
     refused("another end of sentence", (key("generation_config.json", eos_token_id=2),), "eos_token_id",
             "expected 3 as in config.json", "got 2", "copy both from one", "generation_config.json"),
+    refused("weights with something behind them", (lengthened,), WEIGHTS, "bytes by its header", "5 more",
+            "copy or fetch the file again"),
+    refused("a tensor of no known type", (in_its_header(b'"dtype":"F', b'"dtype":"G'),), WEIGHTS,
+            "dtype: expected a known one", "got 'G", "copy or fetch the file again"),
+    refused("a hole between tensors", (in_its_header(b'"data_offsets":[0,', b'"data_offsets":[8,'),), WEIGHTS,
+            "expected", "its header cannot be read", "copy or fetch the file again"),
+    refused("weights as a pointer", (content(WEIGHTS, POINTER),), WEIGHTS, "expected a safetensors file",
+            "a pointer of git-lfs", "git lfs pull"),
+    refused("a config.json without an end", (content("config.json", b'{"a":' * 100_000),), "config.json",
+            "expected JSON of at most 50 levels", "got more", "copy or fetch the file again"),
+    refused("layers without number", (key("config.json", decoder_layers=10**12),),
+            "model config: decoder_layers", "expected a whole number up to 1000", "got 1000000000000",
+            "is this the config.json of a SeamlessM4T"),
+    refused("a pipe for weights", (pipe(WEIGHTS),), WEIGHTS, "expected a file", "got a named pipe",
+            "put the file itself there"),
+    refused("a pipe for a vocabulary", (pipe("tokenizer.json"),), "tokenizer.json", "expected a file",
+            "got a named pipe", "put the file itself there"),
+    refused("an empty vocabulary", (content("tokenizer.json", b""),), "tokenizer.json",
+            "expected a file of the tokenizer", "got an empty file", "fetch it again"),
+    refused("the tokenizer's config as a pointer", (content("tokenizer_config.json", POINTER),),
+            "tokenizer_config.json", "expected a file of the tokenizer", "got a pointer of git-lfs",
+            "git lfs pull"),
+    vocabulary("a vocabulary of junk", (content("tokenizer.json", b"junk"),), "tokenizer.json",
+               "expected JSON", "line 1 column 1", "copy or fetch the file again"),
+    vocabulary("a vocabulary that no library reads", (key("tokenizer.json", decoder={"type": "none"}),),
+               "tokenizer.json", "expected the tokenizer's vocabulary", "it cannot be read",
+               "copy or fetch the file again"),
+    vocabulary("the vocabulary of a larger model", (key("config.json", vocab_size=100),), "tokenizer.json",
+               "expected tokens below vocab_size = 100", "got up to", "they are of different models"),
     Case("checkpoint: a language that the model does not have", folder_with(),
          lambda path: check_checkpoint(path, [*LANGUAGES, "swh"]), ConfigError, "languages",
          "{folder}/model", "expected all languages of the run", "no language tag for swh", "leave those out"),

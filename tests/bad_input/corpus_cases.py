@@ -1,5 +1,6 @@
 """Sentences: broken files, wrong languages, too few of them."""
 
+import os
 from dataclasses import replace
 
 from fleurs_files import LANGUAGES, line, write_split
@@ -79,6 +80,23 @@ def pointer(world: World):
     return world.folder
 
 
+def pipe(world: World):
+    """Who opens it waits for a writer."""
+    corpora(world)
+    path = split_file(world.folder, FRA, "test")
+    path.unlink()
+    os.mkfifo(path)
+    return world.folder
+
+
+def pipe_for_recordings(world: World):
+    corpora(world)
+    path = world.folder / "data" / "de_de" / "audio" / "test.tar.gz"
+    path.parent.mkdir()
+    os.mkfifo(path)
+    return world.folder
+
+
 TABLE = (".", "out", "out/table.parquet")
 LINE_2 = "de_de/test.tsv:2"
 
@@ -140,6 +158,14 @@ CASES = [
          "corpus.path", "data/fr_fr", "expected the folder", "there is de_de", "the sentences of French"),
     Case("a pointer of git-lfs", pointer, checked(), ConfigError,
          "corpus.path", "fr_fr/test.tsv", "expected", "a pointer of git-lfs", "git lfs pull"),
+    Case("a pipe for sentences at the start", pipe, checked(), ConfigError,
+         "corpus.path", "fr_fr/test.tsv", "expected", "it is a named pipe", "put the file itself there"),
+    Case("a pipe for sentences in the job", pipe, chosen(2, language=FRA), ValueError,
+         "sentences", "fr_fr/test.tsv", "expected sentences", "it is a named pipe",
+         "put the file itself there"),
+    Case("a pipe for recordings", pipe_for_recordings, checked(languages=(DEU,), spoken=(DEU,)), ConfigError,
+         "corpus.path", "de_de/audio/test.tar.gz", "expected", "it is a named pipe",
+         "put the file itself there"),
     Case("a folder of another layout", without("data"), checked(), ConfigError,
          "corpus.path", "{folder}", "expected a folder that holds data/<code>/<split>.tsv",
          "no folder data", "the name google/fleurs"),

@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 from snakemake.exceptions import WorkflowError
 
 from steplens.bookkeeping import check_bookkeeping
-from steplens.checkpoint import check_checkpoint, checkpoint_digest
+from steplens.checkpoint import check_checkpoint, check_vocabulary, checkpoint_digest
 from steplens.code_digest import code_digest
 from steplens.config import ConfigError, parse_config
 from steplens.config_files import read_settings
@@ -49,6 +49,8 @@ try:
         read_settings(workflow.configfiles, workflow.config_settings.config_args or ())
     )
     check_checkpoint(CONFIG.model.path, [*CONFIG.languages, CONFIG.output_language])
+    if workflow.is_main_process:  # jobs read this file too
+        check_vocabulary(CONFIG.model.path)
     LANGUAGE = load_languages()
     SPLITS = CONFIG.corpus.splits
     ENGINE_OF = {lang: CONFIG.speech.engine_for(LANGUAGE[lang]) for lang in CONFIG.languages}

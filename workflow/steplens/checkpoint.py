@@ -8,6 +8,7 @@ from .hub import is_hub_name
 from .model_files import ModelFiles
 from .project import project_path
 from .sites import MODULES
+from .tokenizer_files import check_heads, check_tokenizer
 
 # What a job reads of a folder: configs and tokenizer, weights, the published vocabulary.
 _COUNTED = (".json", ".safetensors", ".model")
@@ -39,7 +40,7 @@ def check_checkpoint(path: str, languages: list[str]) -> None:
     try:
         shapes = _all_shapes(files)
         tags = files.language_tags()
-        files.tokenizer()
+        check_heads(files)
         files.locate(shapes)
         require_plain_greedy(
             files.json("generation_config.json"), files.json("config.json"), str(files)
@@ -53,6 +54,19 @@ def check_checkpoint(path: str, languages: list[str]) -> None:
             f"it has {_cut(', '.join(sorted(tags)))}; expected all languages of the run among them, so "
             "leave those out or choose another model"
         )
+
+
+def check_vocabulary(path: str) -> None:
+    """Raise ConfigError for a folder whose tokenizer a stage could not load; nothing of a hub name.
+
+    Takes some tenths of a second for the published size: once a run, and not in every job.
+    """
+    if not Path(path).is_dir():
+        return
+    try:
+        check_tokenizer(ModelFiles(path))
+    except CheckpointError as error:
+        raise ConfigError(f"model.path: {error}") from error
 
 
 def _cut(text: str, at_most: int = 100) -> str:

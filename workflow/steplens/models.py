@@ -20,10 +20,12 @@ with lean_transformers():
     from transformers.modeling_outputs import BaseModelOutput
 
 from .checkpoint_tensors import EMBEDDING, check_config, tensor_shapes
+from .errors import CheckpointError, shown
 from .families import family_of
-from .model_files import CheckpointError, ModelFiles
+from .model_files import ModelFiles
 from .model_source import ModelSource
 from .padding import isolate_padding
+from .tokenizer_files import check_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -172,8 +174,7 @@ def load_tokenizer(source: ModelSource):
     """
     files = files_of(source)
     vocabulary = files.tokenizer()
-    for name in ("added_tokens.json", "special_tokens_map.json"):
-        files.find(name)  # of a name on the hub: into the same folder
+    check_tokenizer(files)  # and with it, of a name on the hub: all its files into the same folder
     if vocabulary.suffix == ".model":
         for package in ("sentencepiece", "google.protobuf"):
             try:
@@ -186,7 +187,13 @@ def load_tokenizer(source: ModelSource):
     with lean_transformers():
         from transformers.models.seamless_m4t.tokenization_seamless_m4t import SeamlessM4TTokenizer
 
-    tokenizer = SeamlessM4TTokenizer.from_pretrained(vocabulary.parent)
+    try:
+        tokenizer = SeamlessM4TTokenizer.from_pretrained(vocabulary.parent)
+    except Exception as error:  # transformers raises whatever it meets in a file
+        raise CheckpointError(
+            f"{vocabulary}: expected a tokenizer, but transformers cannot load it "
+            f"({type(error).__name__}: {shown(str(error))[1:-1]}); copy or fetch its files again"
+        ) from error
     for language, token in files.language_tags().items():
         own = tokenizer.convert_tokens_to_ids(f"__{language}__")
         if own not in (None, tokenizer.unk_token_id, token):

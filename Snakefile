@@ -50,11 +50,13 @@ onstart:
     # Not for a dry run or a plan: only what is about to be used must be there. Imported here, since
     # every job reads this file.
     from snakemake.logging import logger
+    from steplens.config_files import origin_note
     from steplens.disk_space import DiskSpaceError
     from steplens.groups import StoreError
     from steplens.run_lock import lock_run
     from steplens.start_checks import check_start
 
+    logger.info(origin_note(CONFIG, workflow.overwrite_configfiles))
     try:
         jobs = list(workflow.dag.needrun_jobs())
         for note in check_start(CONFIG, ENGINE_OF, jobs, RESULTS, workflow.local_exec):

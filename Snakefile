@@ -49,19 +49,19 @@ include: "workflow/rules/plan.smk"
 include: "workflow/rules/verify.smk"
 
 
-if (
-    workflow.exec_mode == ExecMode.DEFAULT
-):  # once a run, before Snakemake reads its records of past jobs
+# Once per run, before Snakemake reads its records of past jobs.
+if workflow.exec_mode == ExecMode.DEFAULT:
     try:
         for note in check_bookkeeping(MetadataRecord.model_validate, (RESULTS, FETCHED)):
             logger.warning(note)
     except ConfigError as error:
-        raise WorkflowError(str(error))
+        raise refused(error)
 
 
 onstart:
     # Not for a dry run or a plan: only what is about to be used must be there. Imported here, since
     # every job reads this file.
+    from steplens.config_files import origin_note
     from steplens.disk_space import DiskSpaceError
     from steplens.errors import TableError
     from steplens.file_times import settle_future_times
@@ -69,6 +69,7 @@ onstart:
     from steplens.run_lock import lock_run
     from steplens.start_checks import check_start
 
+    logger.info(origin_note(CONFIG, workflow.overwrite_configfiles))
     try:
         jobs = list(workflow.dag.needrun_jobs())
         finished = set(workflow.dag.bfs(workflow.dag.dependencies, *jobs)) - set(jobs)

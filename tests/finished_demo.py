@@ -15,7 +15,7 @@ from conftest import ROOT
 from dry_run import dry_run
 
 # Parts of the project that a run reads beside its results.
-_CODE = ("Snakefile", "workflow", "envs", "profiles")
+_CODE = ("Snakefile", "workflow", "envs", "profiles", "config")
 
 
 def snakemake(folder: Path, *options: str, project: Path = ROOT) -> subprocess.CompletedProcess:

@@ -218,16 +218,16 @@ def hub(revision: str) -> str:
     return f"model={{path: facebook/model, revision: {COMMITS[revision]}}}"
 
 
-def xtts(**settings: object) -> str:
+def xtts(path: Path, **settings: object) -> str:
     """``speech`` with settings of XTTS, laid over those that the run was made with."""
-    section = {"path": "xtts", "revision": None, "speaker": "Ana Florence", "accept_cpml": True,
+    section = {"path": str(path), "revision": None, "speaker": "Ana Florence", "accept_cpml": True,
                "device": "cpu"} | settings  # fmt: skip
     return f"speech={{engine: xtts, xtts: {json.dumps(section)}}}"
 
 
 def moved_xtts(change: Change) -> None:
     shutil.copytree(change.run / "xtts", change.scratch / "xtts")
-    change.options[1] = xtts(path=str(change.scratch / "xtts"))
+    change.options[1] = xtts(change.scratch / "xtts")
 
 
 def other_xtts(change: Change) -> None:

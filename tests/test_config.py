@@ -1,13 +1,21 @@
 """A configuration is whole before any job starts: every mistake is named in one line."""
 
+import csv
 import re
+import time
 
 import pytest
 import yaml
 from conftest import ROOT
+from hypothesis import given
+from hypothesis import strategies as st
+from rapidfuzz.distance import OSA
 
 from steplens.config import Config, ConfigError, keys, parse_config
+from steplens.config_files import read_settings
+from steplens.config_sections import Section
 from steplens.languages import load_languages
+from steplens.suggestions import NAMES, edit_distance, nearest_language
 
 
 def problems(settings):
@@ -34,10 +42,15 @@ def test_the_defaults_are_valid():
 def test_the_config_files_are_valid_and_say_what_they_set(path):
     settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     parsed = parse_config(settings).model_dump()
-    for key, value in settings.items():
-        inner = value.items() if isinstance(value, dict) else ()
-        assert {name: parsed[key][name] for name, _ in inner} == dict(inner)
-        assert inner or parsed[key] == value
+
+    def require_set(given, found):
+        for key, value in given.items():
+            if isinstance(value, dict):
+                require_set(value, found[key])
+            else:
+                assert found[key] == value
+
+    require_set(settings, parsed)
 
 
 def test_a_checked_config_filled_with_defaults_is_valid_again():
@@ -176,21 +189,145 @@ def test_every_language_of_the_table_can_be_configured():
     assert len(config.languages) >= 30
 
 
-def test_the_paper_s_config_sets_every_key_that_the_demo_s_sets():
-    """Snakemake lays one file over the other: what is not set would be the demo's."""
-    demo, paper = (
-        yaml.safe_load((ROOT / "config" / name).read_text(encoding="utf-8"))
-        for name in ("config.yaml", "paper.yaml")
+def test_the_paper_s_config_repeats_no_default():
+    """What stands there differs: nobody has to compare two files to see what the paper's run is."""
+    paper = parse_config(read_settings([ROOT / "config" / "paper.yaml"]))
+
+    def stands(section, default):
+        for name in section.model_fields_set:
+            value, usual = getattr(section, name), getattr(default, name)
+            if isinstance(value, Section):
+                yield from stands(value, usual)
+            else:
+                yield name, value, usual
+
+    assert [name for name, value, usual in stands(paper, Config()) if value == usual] == []
+    assert (paper.languages, paper.steps) == (["deu", "spa", "fra", "cmn", "jpn"], [1, 6, 11])
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        # swapped letters before another letter, the model's own languages before others
+        ("jnp", "jpn"), ("edu", "deu"), ("deuu", "deu"), ("cnm", "cmn"), ("fre", "fra"),
+        # other codes
+        ("zh", "cmn"), ("zh-CN", "cmn"), ("ja", "jpn"), ("no", "nob"), ("de_de", "deu"), ("ger", "deu"),
+        ("pt-BR", "por"), ("ara", "arb"),
+        # names
+        ("mandarin", "cmn"), ("Mandarin Chinese", "cmn"), ("Chinese", "cmn"), ("Deutsch", "deu"),
+        ("日本語", "jpn"), ("français", "fra"), ("francais", "fra"), ("ESPAÑOL", "spa"), ("Farsi", "pes"),
+        ("Germn", "deu"), ("Japanses", "jpn"),
+        ("xq", None), ("qqqqqqqq", None), ("", None), ("x" * 100_000, None),
+    ],
+)  # fmt: skip
+def test_a_language_is_suggested_by_any_of_its_names(typed, meant):
+    assert nearest_language(typed, {"deu", "spa", "fra", "cmn", "jpn", "eng"}) == meant
+
+
+def test_the_model_s_own_languages_are_suggested_first():
+    """Of equally near codes; without the model it is the first of the table."""
+    assert nearest_language("xor") == "kor"
+    assert nearest_language("xor", {"yor"}) == "yor"
+    (line,) = problems({"languages": ["deu", "jnp"]})
+    assert line.endswith("got 'jnp'; did you mean 'jpn'?")
+
+
+def test_every_language_has_other_names_and_none_is_another_s():
+    """The own name leads to the language, and so does ISO 639-1."""
+    with NAMES.open(encoding="utf-8", newline="") as file:
+        rows = {row["code"]: row for row in csv.DictReader(file, delimiter="\t")}
+    assert rows.keys() == load_languages().keys()
+    for code, row in rows.items():
+        assert nearest_language(row["own_name"] or code) == code
+        assert nearest_language(row["iso_639_1"] or code) == code
+        fasttext = load_languages()[code].fasttext
+        assert fasttext in (row["iso_639_1"], "", code)
+
+
+@given(*[st.text("abcd", max_size=6)] * 2)
+def test_the_distance_is_that_of_the_library(one, other):
+    """rapidfuzz's OSA, which jobs cannot import everywhere."""
+    assert edit_distance(one, other) == OSA.distance(one, other)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "meant"),
+    [
+        ("studies", ["modalty"], "modality"), ("model.device", "cdua", "cuda"),
+        ("store.dtype", "flaot16", "float16"), ("speech.engine", "espaek", "espeak"),
+        ("speech.fallback", ["xtss"], "xtts"), ("speech.other_engine", "recoreded", "recorded"),
+        ("ranking.ties", "seperation", "separation"), ("ranking.scope", "modul", "module"),
+        ("steering.rate_tokens", "character", "characters"),
+    ],
+)  # fmt: skip
+def test_every_choice_has_a_suggestion(key, value, meant):
+    (line,) = problems(nested(key, value))
+    assert line.endswith(f"; did you mean {meant!r}?")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("steering.k", True), ("steering.k", "200"), ("steering.k", 200.0), ("seed", False),
+        ("comparison.k_sweep", [True]), ("steps", [1, True]), ("model.path", 3),
+        ("similarity.variance", True), ("similarity.variance", "0.5"), ("steering.pairs", [[1, 2]]),
+        ("speech.xtts.accept_cpml", 1), ("speech.checks.leave_out_flagged", "yes"),
+    ],
+)  # fmt: skip
+def test_a_value_of_another_type_is_refused(key, value):
+    """A truth value is no number, and a text is none either."""
+    lines = problems(nested(key, value))
+    assert all(
+        line.startswith(f"  - {key}") and "Input should be a valid" in line for line in lines
     )
 
-    def flat(settings, prefix=""):
-        for key, value in settings.items():
-            if isinstance(value, dict):
-                yield from flat(value, f"{prefix}{key}.")
-            else:
-                yield f"{prefix}{key}"
 
-    assert set(flat(demo)) <= set(flat(paper))
+def test_a_whole_number_may_stand_for_a_number():
+    assert parse_config({"similarity": {"variance": 1}}).similarity.variance == 1.0
+
+
+LONG = "x" * 1_000_000
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"run": LONG}, {"run": "x" * 101}, {"languages": ["deu", LONG]}, {LONG: 1}, {"steering": {LONG: 1}},
+        {"model": {"path": LONG}}, {"model": {"path": f"a/{'b' * 300}"}}, {"corpus": {"path": "a\0b"}},
+        {"corpus": {"splits": [LONG]}}, {"speech": {"xtts": {"speaker": LONG}}}, {"studies": [LONG]},
+        {"model": {"path": "a/b", "revision": LONG}}, {"steps": [-(10**4000)]}, {"steps": [10**6000]},
+        {"steering": {"pairs": [[LONG, "deu"]]}}, {"steps": list(range(-200_000, 0))},
+        {"languages": [1] * 100_000}, {"causal": {"step": 10**5000}}, {"seed": [[LONG] * 9] * 9},
+        {"seed": {"a": {"b": {"c": LONG}}}},
+    ],
+    ids=range(20),
+)  # fmt: skip
+def test_a_message_repeats_a_hundred_letters_of_an_input_at_most(settings):
+    with pytest.raises(ConfigError) as refusal:
+        parse_config(settings)
+    lines = str(refusal.value).splitlines()
+    assert len(lines) <= 12
+    assert all(len(line) < 700 for line in lines)
+    assert "x" * 101 not in str(refusal.value)
+
+
+def test_lists_are_checked_in_linear_time():
+    """All pairs of all languages, and many steps, in about a second: squared, it would take minutes."""
+    codes = list(load_languages())
+    pairs = [[one, other] for one in codes for other in codes if one != other]
+    steps = list(range(1, 100_001))
+    start = time.perf_counter()
+    config = parse_config(
+        {
+            "languages": [code for code in codes if code != "eng"],
+            "speech": {"engine": "recorded"},
+            "steering": {"pairs": [pair for pair in pairs if "eng" not in pair]},
+            "steps": steps,
+            "decoding": {"max_new_tokens": 100_000},
+        }
+    )
+    assert time.perf_counter() - start < 30
+    assert len(config.steering.pairs) == 88 * 87
 
 
 def test_several_mistakes_are_told_at_once():

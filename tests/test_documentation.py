@@ -2,15 +2,28 @@
 
 import re
 
-from config_readme import readme
+from config_readme import default_settings, readme
 from conftest import ROOT
 
-from steplens.config import keys
+from steplens.config import Config, keys, parse_config
+from steplens.config_files import read_settings
 
 
 def test_the_config_readme_is_up_to_date():
     """Run `python tools/config_readme.py` after a change of steplens/config.py."""
     assert (ROOT / "config" / "README.md").read_text(encoding="utf-8") == readme()
+
+
+def test_the_file_of_defaults_is_up_to_date_and_holds_every_key():
+    """Likewise; and read as a user's file it is the configuration that an empty one is."""
+    path = ROOT / "config" / "default.yaml"
+    assert path.read_text(encoding="utf-8") == default_settings()
+    settings = read_settings([path])
+    assert parse_config(settings) == Config()
+    for name, _ in keys():
+        value = settings
+        for part in name.split("."):
+            value = value[part]
 
 
 def test_every_key_has_a_row():

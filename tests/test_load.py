@@ -7,7 +7,7 @@ import load
 import pytest
 from finished_demo import planned
 from load_store import STAGES, Size, Taken, exceeding, write_stores
-from load_study import write_project
+from load_study import CONFIG_FILE, write_project
 
 from steplens.groups import NEURON_CHUNK
 
@@ -88,4 +88,4 @@ def test_thirty_languages_and_eight_steps_are_planned(tmp_path):
     }  # fmt: skip
     expected = {rule: n * languages for rule, n in per_language.items()}
     expected |= {rule: n * steps for rule, n in per_step.items()} | once
-    assert planned(tmp_path) == expected
+    assert planned(tmp_path, "--configfile", str(tmp_path / CONFIG_FILE)) == expected

@@ -164,7 +164,9 @@ CODE = {
 }  # fmt: skip
 # Of the table of a run with XTTS and a model from the hub.
 XTTS = {
-    "`speech.xtts.speaker`": set_to(1, xtts(speaker="Viktor Menelaos")),
+    "`speech.xtts.speaker`": lambda change: set_to(
+        1, xtts(change.run / "xtts", speaker="Viktor Menelaos")
+    )(change),
     "the checkpoint of XTTS: other content": other_xtts,
     "the checkpoint of XTTS in another folder; `speech.xtts.device`; `batch_size.speech`; settings of "
     "another engine": all_of(
@@ -300,7 +302,7 @@ def spoken(finished, tmp_path_factory) -> Change:
             (run / "resources" / path.name).symlink_to(path)
     for commit in COMMITS.values():
         (run / "resources" / "fetched" / "models" / list_name("facebook/model", commit)).touch()
-    options = ["--config", xtts(), hub("A")]
+    options = ["--config", xtts(run / "xtts"), hub("A")]
     targets = [f"results/demo/encoder/speech/{lang}.zarr/zarr.json" for lang in ("deu", "cmn")]
     made = snakemake(run, *targets, "--touch", "--quiet", "all", *options)
     assert made.returncode == 0, made.stderr

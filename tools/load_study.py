@@ -19,6 +19,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 RUN = "load"
+CONFIG_FILE = "config.yaml"  # in the study's folder
 OUTPUT_LANGUAGE = "eng"
 N_PIECES = 600  # of the tokenizer, letters of all scripts among them
 # Consonants and vowels to make words of, by script; eSpeak NG reads Japanese in kana only.
@@ -101,8 +102,8 @@ def write_project(
         "output_language": OUTPUT_LANGUAGE,
         "steps": list(range(1, n_steps + 1)),
         "studies": [],  # so few sentences tell them nothing
-        "model": {"path": "model", "device": "cpu"},
-        "corpus": {"path": "fleurs", "n_utterances": n_utterances},
+        "model": {"path": str(folder / "model"), "device": "cpu"},
+        "corpus": {"path": str(folder / "fleurs"), "n_utterances": n_utterances},
         # The model understands nothing: every utterance is flagged.
         "speech": {"checks": {"leave_out_flagged": False}},
         "decoding": {"max_new_tokens": n_steps + 2},
@@ -110,9 +111,8 @@ def write_project(
         "comparison": {"k": 20, "k_sweep": [10, 20], "resamples": 20, "splits": 2, "shuffles": 2},
         "steering": {"k": 20, "n_utterances": n_steered, "n_random": 1, "resamples": 100},
     }
-    (folder / "config").mkdir()
     text = yaml.safe_dump(settings, sort_keys=False)
-    (folder / "config" / "config.yaml").write_text(text, encoding="utf-8")
+    (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
 
 
 def _sentences(code: str, n: int) -> list[str]:
@@ -224,7 +224,8 @@ def snakemake_command(folder: Path, cores: int) -> list[str]:
     profile = ROOT / "profiles" / "default"
     return [
         sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory",
-        str(folder), "--profile", str(profile), "--cores", str(cores),
+        str(folder), "--profile", str(profile), "--cores", str(cores), "--configfile",
+        str(folder / CONFIG_FILE),
     ]  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from steplens.bookkeeping import check_bookkeeping
 from steplens.checkpoint import check_checkpoint, check_vocabulary, checkpoint_digest
 from steplens.code_digest import code_digest
 from steplens.config import ConfigError, parse_config
-from steplens.config_files import read_settings
+from steplens.config_files import read_settings, require_one_option
 from steplens.content_digest import files_digest, tell_on_terminal
 from steplens.fleurs_files import archive_file, check_corpus, recordings_digest, split_file
 from steplens.hub import is_hub_name, list_name
@@ -45,6 +45,7 @@ def refused(error):
 
 try:
     # Of what Snakemake made of the files and the command line nothing is taken: it reads them leniently.
+    require_one_option(sys.argv)
     CONFIG = parse_config(
         read_settings(workflow.configfiles, workflow.config_settings.config_args or ())
     )

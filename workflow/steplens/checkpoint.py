@@ -61,7 +61,8 @@ def check_vocabulary(path: str) -> None:
 
     Takes some tenths of a second for the published size: once a run, and not in every job.
     """
-    if not Path(path).is_dir():
+    folder = project_path(path)
+    if not folder.is_dir():
         return
     try:
         check_tokenizer(ModelFiles(path))

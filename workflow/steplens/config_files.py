@@ -8,19 +8,18 @@ its key: a text is what stands there, a number is a plain decimal number.
 import re
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from .config import keys, refusal
+from .config import Config, keys, refusal
 from .errors import shown
 
 _MAX_BYTES = 2_000_000  # 7,656 pairs of languages take a twentieth
 _MAX_DEPTH = 12
 _MAX_REPEATED = 10_000  # values that aliases repeat, all together
-_MAX_FAULTS = 10
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NULL = ("", "~", "null", "Null", "NULL")
 _TRUE, _FALSE = ("true", "yes", "on"), ("false", "no", "off")
@@ -62,6 +61,35 @@ def read_settings(files: Iterable[str | Path], arguments: Iterable[str] = ()) ->
     if faults:
         raise refusal(faults)
     return settings
+
+
+def require_one_option(command: Sequence[str]) -> None:
+    """Raise ConfigError for a command line with more than one ``--config``: only the last would count."""
+    n = sum(word.partition("=")[0] in (_COMMAND_LINE, "-C") for word in command)
+    if n > 1:
+        raise refusal(
+            [
+                f"{_COMMAND_LINE}: expected it once, got it {n} times, of which Snakemake takes the last "
+                "alone; give all keys after one"
+            ]
+        )
+
+
+def origin_note(config: Config, files: Collection[str | Path]) -> str:
+    """Where the settings of a run come from, in words for the start of its log.
+
+    Parameters
+    ----------
+    config : Config
+    files : collection of path
+        Those of ``--configfile``.
+    """
+    if not files:
+        return "Configuration: the demo, config/config.yaml; --configfile takes another."
+    text = f"Configuration: {', '.join(_name(Path(one)) for one in files)}."
+    if "path" not in config.model.model_fields_set:
+        text += f" It names no model.path: {config.model.path} is studied, the demo's toy model."
+    return text
 
 
 def _lay_over(settings: dict[str, Any], others: Mapping[str, Any]) -> None:

@@ -49,12 +49,12 @@ def nearest(word: str, known: Iterable[str], preferred: Collection[str] = ()) ->
     Returns
     -------
     str or None
-        At most one error up to five letters, then one more for every four letters.
+        At most one error up to seven letters, and one more for every further four.
     """
     typed = plain(word)
     if not typed or len(typed) > _MOST_LETTERS:
         return None
-    most = max(1, (len(typed) - 1) // 4)
+    most = max(1, len(typed) // 4)
 
     def order(one: str) -> tuple[int, bool, bool]:
         candidate = plain(one)

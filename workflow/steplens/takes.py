@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .atomic import write_bytes
 from .records import RecordError, from_line, read_record, to_line, write_record
 
 log = logging.getLogger(__name__)
@@ -42,21 +43,22 @@ class Journal:
 
     def _read(self) -> None:
         data = self._path.read_bytes()
-        whole = data[: data.rfind(b"\n") + 1]
-        if len(whole) < len(data):  # the writer was killed within a line
-            with self._path.open("r+b") as file:
-                file.truncate(len(whole))
-        n_damaged = 0
-        for line in whole.split(b"\n")[:-1]:
+        fitting = []
+        lines = data.splitlines(keepends=True)
+        for line in lines:
             try:
                 take = from_line(line)
-            except RecordError:  # zeros after the power failed, a flipped bit, an earlier version
-                n_damaged += 1
-            else:
+            except (
+                RecordError
+            ):  # torn, zeros after the power failed, a flipped bit, an earlier version
+                continue
+            if line.endswith(b"\n"):
+                fitting.append(line)
                 self._takes[take["utterance"], take["attempt"]] = take
-        if n_damaged:
+        if len(fitting) < len(lines):
             log.warning("%s: %d lines are not as they were written: their takes are made again",
-                        self._path, n_damaged)  # fmt: skip
+                        self._path, len(lines) - len(fitting))  # fmt: skip
+            write_bytes(self._path, b"".join(fitting))
 
     def find(self, utterance: int, attempt: int, key: str) -> dict[str, Any] | None:
         """The take of this attempt, if it was made under this key."""

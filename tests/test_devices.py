@@ -80,6 +80,7 @@ def assert_never_shared(jobs: list[dict]) -> None:
 def start(tmp_path, monkeypatch):
     """Starts processes that take a device, say so, hold it and leave a record."""
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     monkeypatch.setenv("TMPDIR", str(tmp_path))  # a warm process of this test's own
     locks = tmp_path / "locks"
     locks.mkdir()

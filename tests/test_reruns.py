@@ -138,7 +138,7 @@ CODE = {
     "comments, docstrings, layout, anywhere": comments,
     "what rules ask for: memory, time, threads": resources_of_rules,
     "messages: progress, logs, start-up, the warm process, GPU locks": line(
-        "progress", "job", "warm_start", "devices", "hub"
+        "progress", "job", "warm_start", "workers", "devices", "hub"
     ),
     "a speech engine that speaks no language of the run": line("engines.xtts".replace(".", "/")),
     "`corpus.py`": line("corpus"),

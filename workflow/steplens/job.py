@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import devices, run_lock, table_metadata, warm_start
+from . import devices, run_lock, table_metadata, warm_start, workers
 from .model_source import ModelSource
 from .settings import Selection
 from .table_metadata import Origin, code_of, settings_of, sources_of
@@ -141,9 +141,16 @@ def run_stage(snakemake: Any, stage: str, own_process: bool = False, **arguments
         origin_of(snakemake),
         list(map(Path, snakemake.output)),
     )
-    status = warm_start.run_in_fork(job) if warm_start.wanted() and not own_process else None
+    status = None
+    if warm_start.wanted() and not own_process:
+        status = warm_start.run_in_fork(job, str(snakemake.config.get("run", "")))
     if status is None:
         status = job()
+    if status < 0:  # it could not say so itself
+        died = f"{stage}: the process of the job {workers.ended(status)}"
+        print(died, file=sys.stderr)
+        with job.log.open("a", encoding="utf-8") as file:
+            file.write(f"{died}\n")
     if status:
         sys.exit(1)
 

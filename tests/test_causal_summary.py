@@ -6,7 +6,7 @@ import pytest
 from fleurs_files import line, write_split
 from sacrebleu.metrics import BLEU, CHRF
 
-from steplens.atomic import write_csv, write_parquet
+from steplens.atomic import read_csv, write_csv, write_parquet
 from steplens.bootstrap import SentenceDraws
 from steplens.figures import causal as figures
 from steplens.language_id import language_probabilities
@@ -293,13 +293,11 @@ def test_figures_and_section_take_these_tables(run, tmp_path):
     figures.figure18(outputs["effects"], outputs["by_language"], tmp_path / "figure18")
     figures.figure19(outputs["by_language"], tmp_path / "figure19")
     assert {path.suffix for path in tmp_path.iterdir()} == {".svg", ".png"}
-    drawn = figures.draw_effects(
-        *(figures._read(outputs[one]) for one in ("effects", "by_language"))
-    )
+    drawn = figures.draw_effects(*(read_csv(outputs[one]) for one in ("effects", "by_language")))
     labels = [axes.get_legend_handles_labels()[1] for axes in drawn.axes]
     assert [len(one) for one in labels] == [5, 5, 7, 7]  # encoder without the modality's
     study = section("causal")
-    tables = {name: pd.read_csv(path) for name, path in outputs.items()}
+    tables = {name: read_csv(path) for name, path in outputs.items()}
     tied = [("decoder", "asr", 6, "language", "column", "deu", 20, 1.0, 20, 31),
             ("decoder", "asr", 6, "language", "column", "deu", 40, 0.9, 0, 0)]  # fmt: skip
     columns = [

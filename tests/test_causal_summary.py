@@ -299,7 +299,7 @@ def test_figures_and_section_take_these_tables(run, tmp_path):
     labels = [axes.get_legend_handles_labels()[1] for axes in drawn.axes]
     assert [len(one) for one in labels] == [5, 5, 7, 7]  # encoder without the modality's
     study = section("causal")
-    tables = {name: pd.read_csv(path) for name, path in outputs.items()}
+    tables = {name: read_csv(path) for name, path in outputs.items()}
     tied = [("decoder", "asr", 6, "language", "column", "deu", 20, 1.0, 20, 31),
             ("decoder", "asr", 6, "language", "column", "deu", 40, 0.9, 0, 0)]  # fmt: skip
     columns = [

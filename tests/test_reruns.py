@@ -126,6 +126,7 @@ FILES = {
     "the results without `.snakemake`, with their times": without_bookkeeping,
     "results deleted that others were made of": deleted("comparison/steps/*/overlap.csv"),
     "a table or a figure deleted": deleted("figures/figure4.svg"),
+    "the metadata beside a table deleted": deleted("comparison/overlap.csv-metadata.json"),
     "a row of `resources/languages.tsv` of another language": row_of("ita", "espeak", "en"),
     "a row of `resources/resource_levels.tsv` of another language": row_of(
         "ita", "level", "3", "resource_levels"

@@ -165,14 +165,22 @@ def test_of_languages_that_are_fetched_the_later_one_sees_the_other(tmp_path):
     assert not (tmp_path / "fra.parquet").exists()
 
 
-def test_one_damaged_line_in_a_hundred_is_left_out_and_logged(tmp_path, caplog):
+@pytest.mark.parametrize(
+    ("damaged", "why"),
+    [
+        ("7\tcut off", "expected 7 fields separated by tabs, got 2"),
+        (line(7, "un\u202dten"), "raw_transcription: expected text without control characters"),
+    ],
+)
+def test_one_damaged_line_in_a_hundred_is_left_out_and_logged(tmp_path, caplog, damaged, why):
     """A published file cannot be mended by its reader; a second one says that the file is another."""
-    lines = [line(i) for i in range(198)]
-    path = write_split(tmp_path, DEU, "test", [*lines[:50], "7\tcut off", *lines[50:]])
-    assert ids(read_sentences(tmp_path, DEU, ["test"])) == list(range(198))
-    assert "test.tsv:51: expected 7 fields separated by tabs, got 2: left out" in caplog.text
+    lines = [line(i) for i in range(200) if i != 7]
+    path = write_split(tmp_path, DEU, "test", [*lines[:50], damaged, *lines[50:]])
+    assert ids(read_sentences(tmp_path, DEU, ["test"])) == [i for i in range(200) if i != 7]
+    (told,) = [one for one in caplog.messages if one.endswith(": left out")]
+    assert f"test.tsv:51: {why}" in told
     write_split(tmp_path, DEU, "test", [*lines, "a", "b", "c"])
-    with pytest.raises(ValueError, match=r"test\.tsv:199: expected 7 fields"):
+    with pytest.raises(ValueError, match=r"test\.tsv:200: expected 7 fields"):
         read_split(path)
 
 

@@ -51,9 +51,9 @@ def read_split(path: Path) -> pd.DataFrame:
         No such file.
     ValueError
         The file is empty or something else, or is no UTF-8; or in more than one line of a hundred there
-        are not seven fields, an id or a number of samples is no whole number that 64 bits hold, or a
-        recording's name is no plain file name. Fewer such lines are left out and logged. Or any line holds
-        a control character or an override of the direction of text.
+        are not seven fields, an id or a number of samples is no whole number that 64 bits hold, a
+        recording's name is no plain file name, or a field holds a control character or an override of the
+        direction of text. Fewer such lines are left out and logged.
     """
     if not path.exists():
         raise FileNotFoundError(
@@ -74,24 +74,13 @@ def read_split(path: Path) -> pd.DataFrame:
     lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not lines:
         raise ValueError(f"{path}: expected sentences, got blank lines; fetch it again")
-    rows, numbers, wrong, refused = [], [], [], []
+    rows, numbers, wrong = [], [], []
     for number, line in lines:
         try:
-            fields = _fields(line, f"{path}:{number}")
+            rows.append(_fields(line, f"{path}:{number}"))
+            numbers.append(number)
         except ValueError as error:
             wrong.append(error)
-            continue
-        refused += [
-            f"{path}:{number}: {name}: {refusal(field)}"
-            for name, field in zip(COLUMNS, fields, strict=True)
-            if refusal(field)
-        ]
-        rows.append(fields)
-        numbers.append(number)
-    if refused:  # they change what is shown, spoken and tokenized, and nobody sees them
-        raise ValueError(
-            f"{refused[0]} ({len(refused)} such fields in all); remove these characters from the lines"
-        )
     if len(wrong) > MALFORMED_SHARE * len(lines):
         raise ValueError(
             f"{wrong[0]} ({len(wrong)} such lines of {len(lines)}); fetch the file again, or mend the lines"
@@ -143,6 +132,12 @@ def _fields(line: str, where: str) -> list[str]:
             )
     if row["file"] in ("", ".", "..") or "/" in row["file"] or "\\" in row["file"]:
         raise ValueError(f"{where}: file: expected a plain file name, got {_shown(row['file'])}")
+    for (
+        name,
+        text,
+    ) in row.items():  # they change what is shown, spoken and tokenized, and nobody sees them
+        if refused := refusal(text):
+            raise ValueError(f"{where}: {name}: {refused}; remove these characters")
     return fields
 
 

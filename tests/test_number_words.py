@@ -29,6 +29,7 @@ SPELLED = {
         ("in 1984, the 1990s, 1,984", "in nineteen eighty-four, the nineteen nineties, one thousand nine "
          "hundred and eighty-four"),
         ("$20 at 10:30", "twenty $ at ten thirty"),
+        ("US$5.50, A$20", "five point five zero US$, twenty A$"),
         ("A380-800", "A three hundred and eighty - eight hundred"),
         ("agent 007, 5km", "agent zero zero seven, five km"),
         ("1234567890123456", "one two three four five six seven eight nine zero one two three four five six"),
@@ -36,13 +37,13 @@ SPELLED = {
     "ces": [("Bylo to 15. května.", "Bylo to patnáct května."), ("3,5", "tři celá pět")],
     "spa": [("1.234 y 1,234", "mil doscientos treinta y cuatro y mil doscientos treinta y cuatro")],
     "rus": [("10 000 и 3,5", "десять тысяч и три запятая пять")],
-    "por": [("10.000 e 1º", "dez mil e primeiro")],
+    "por": [("10.000 e 1º", "dez mil e primeiro"), ("R$ 20", "vinte R$")],
     "hun": [("15. május", "tizenötödik május")],
     "tur": [("3,5", "üç virgül beş")],
     "arb": [("٢٠٠٨ و 2008", "ألفان و ثمانية و ألفان و ثمانية"), ("١٬٠٠٠", "ألف")],
     "jpn": [("2010ねんに 1,000にん、3.5", "にせんじゅうねんに せんにん、さんてんご")],
     "kor": [("2010년에 1,000명", "이천십년에 천명")],
-    "cmn": [("有1,000,000人", "有一百万人"), ("2010年有15个", "二零一零年有十五个"), ("3.5", "三点五")],
+    "cmn": [("有1,000,000人", "有一百万人"), ("US$20", "二十 US$"), ("2010年有15个", "二零一零年有十五个"), ("3.5", "三点五")],
     "yue": [("有12000人", "有一萬兩千人")],
     # Not known: joined, in plain digits, for an engine that reads them.
     "hin": [("२०१० में 12,34,567", "2010 में 1234567")],

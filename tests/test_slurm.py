@@ -109,7 +109,6 @@ def test_a_failed_job_is_tried_again_with_more_and_then_shown_with_its_logs(clus
     result = submit(
         cluster, project, ("speech/deu.parquet", "speech/cmn.parquet"),
         "--group-components", "sentences=1", "--set-resources", "speech_espeak:mem_mb=500 * attempt",
-        config=("corpus={n_utterances: 6}",),
     )  # fmt: skip
     output = result.stdout + result.stderr
     assert result.returncode == 1, output

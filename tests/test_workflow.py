@@ -40,6 +40,14 @@ def test_a_fresh_run_has_every_stage(project):
     assert jobs["steer"] == 2 * 5
 
 
+@pytest.mark.parametrize(
+    "studies", ["[]", "[modality]", "[inequality]", "[similarity]", "[modality, causal]"]
+)
+def test_a_study_that_is_left_out_is_asked_for_by_nothing(project, studies):
+    result = snakemake(project, "--dry-run", "all", "verify", "--config", f"studies={studies}")
+    assert result.returncode == 0, result.stderr[-2000:]
+
+
 def test_only_sources_of_pairs_are_steered(project):
     """Three pairs of two sources: German to Japanese, Japanese to German and to French."""
     jobs = planned(project, "--config", "steering={pairs: [[deu, jpn], [jpn, deu], [jpn, fra]]}")

@@ -37,7 +37,7 @@ rule verify:
         made_by={
             name: {"model": dict(MODEL), "code": getattr(rules, name).params.code}
             for name in WITH_MODEL
-            if hasattr(rules, name)
+            if name in [rule.name for rule in workflow.rules]
         },
         made_now=lambda wildcards: made_now(),
         dtype=CONFIG.store.dtype,

@@ -162,7 +162,7 @@ def _pattern(language: str) -> regex.Pattern:
     if (words and words.ordinal_point) or language in _POINT_DROPPED:
         endings.append(r"\.(?= [^\W_])")
     return regex.compile(
-        r"(?:(?P<currency>[$€£¥₹₽₩]) ?)?(?:(?<![^ (\[])(?P<minus>-))?(?<!\d[.,]?)"
+        r"(?:(?P<currency>(?:(?<!\p{L})\p{Lu}{1,2})?[$€£¥₹₽₩]) ?)?(?:(?<![^ (\[])(?P<minus>-))?(?<!\d[.,]?)"
         r"(?:(?:(?P<whole>"
         rf"[1-9]\d{{0,2}}(?P<group>[{groups}])\d{{3}}(?:(?P=group)\d{{3}})*|"
         r"[1-9]\d{0,2}(?P<twice>[.,])\d{3}(?:(?P=twice)\d{3})+|"

@@ -6,6 +6,7 @@ out of the statistics by config, and made again by ``snakemake resynthesise``.
 """
 
 import logging
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -47,11 +48,6 @@ def judge_speech(
     leave_out_flagged : bool
         Utterances without any audio are left out all the same.
     output : path
-
-    Raises
-    ------
-    ValueError
-        Of a language no utterance would be left; says why they are left out.
     """
     parts = [
         _judged(
@@ -65,7 +61,6 @@ def judge_speech(
     ]
     table = pd.concat(parts, ignore_index=True)
     table["left_out"] = table["unusable"] | (table["flagged"] & leave_out_flagged)
-    _require_some(table)
     texts = ["origin", "problem", "reason", "reference", "recognised"]
     table[texts] = table[texts].replace(r"[\s\x00-\x1f\x7f]+", " ", regex=True)
     write_csv(table[list(COLUMNS)], output)
@@ -73,10 +68,14 @@ def judge_speech(
         log.info("%s: median CER %.3f, %d of %d utterances flagged, %d left out", language,
                  part["cer"].median(), part["flagged"].sum(), len(part),
                  part["left_out"].sum())  # fmt: skip
+    _tell_of_none(table)
 
 
-def _require_some(table: pd.DataFrame) -> None:
-    """Here, by its reasons, and not by the first statistic that finds nothing."""
+def _tell_of_none(table: pd.DataFrame) -> None:
+    """Name languages without an utterance left: here, by its reasons, and not first where a ranking fails.
+
+    No error: the table is what ``resynthesise`` asks for other takes by.
+    """
     kept = ~table.groupby("language", sort=False)["left_out"].all()
     empty = kept.index[~kept].tolist()
     if not empty:
@@ -86,12 +85,15 @@ def _require_some(table: pd.DataFrame) -> None:
     reasons = part["reason"].str.split("; ").explode().str.extract(r"^([^\d:(]*)")[0].str.strip()
     counts = reasons[reasons != ""].str.slice(stop=60).value_counts(sort=True).head(3)
     told = ", ".join(f"{reason} {n} times" for reason, n in counts.items())
-    raise ValueError(
+    problem = (
         f"speech of {', '.join(empty)}: expected utterances that statistics can count, got {empty[0]} with "
         f"all {len(part)} left out ({told}; the first, {part['utterance'].iloc[0]}: "
-        f"{part['reason'].iloc[0][:100]}); take another speech.engine or more speech.checks.max_attempts, "
-        "set speech.checks.max_cer higher or leave_out_flagged to false, or leave the language out"
+        f"{part['reason'].iloc[0][:100]}): rankings will be refused; ask for other takes (snakemake "
+        "resynthesise), take another speech.engine or more speech.checks.max_attempts, set "
+        "speech.checks.max_cer higher or leave_out_flagged to false, or leave the language out"
     )
+    log.error(problem)
+    print(problem, file=sys.stderr)
 
 
 def _judged(

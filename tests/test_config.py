@@ -340,3 +340,19 @@ def test_every_key_says_what_it_means_what_it_redoes_and_has_a_default(name, fie
     assert field.description.endswith(".")
     assert field.json_schema_extra["redoes"]
     assert not field.is_required()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"modality": {"regularisation": float("inf")}},
+            "modality.regularisation: .*finite.*got inf",
+        ),
+        ({"encoding": {"fixed_seconds": float("nan")}}, "encoding.fixed_seconds: .*got nan"),
+        ({"seed": 10**26}, "seed: .*4294967295.*got 1000"),
+    ],
+)
+def test_numbers_that_no_stage_can_use_are_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        parse_config(settings)

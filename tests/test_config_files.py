@@ -181,10 +181,14 @@ def test_a_key_or_an_option_stands_once_on_the_command_line():
     assert read_settings([], ["causal={step: 1}", "causal={ks: [2]}"]) == {
         "causal": {"step": 1, "ks": [2]}
     }
-    require_one_option(["snakemake", "--config", "seed=1", "run=a"])
+    require_one_option(
+        ["snakemake", "--config", "seed=1", "run=a", "--configfile", "a.yaml", "b.yaml"]
+    )
     for command in (
         ["--config", "seed=1", "--config", "run=a"],
         ["-C", "seed=1", "--config=run=a"],
+        ["--configfile", "a.yaml", "--configfile=b.yaml"],
+        ["--configfiles", "a.yaml", "--configfile", "b.yaml"],
     ):
         with pytest.raises(ConfigError, match="expected it once, got it 2 times"):
             require_one_option(command)

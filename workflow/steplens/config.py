@@ -63,6 +63,7 @@ class Config(Section):
         "everything, where sentences change",
         1,
         ge=0,
+        le=2**32 - 1,
     )
     languages: list[str] = key(
         "Languages under study, by ISO 639-3 code, as in resources/languages.tsv.",

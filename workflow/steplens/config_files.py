@@ -64,15 +64,19 @@ def read_settings(files: Iterable[str | Path], arguments: Iterable[str] = ()) ->
 
 
 def require_one_option(command: Sequence[str]) -> None:
-    """Raise ConfigError for a command line with more than one ``--config``: only the last would count."""
-    n = sum(word.partition("=")[0] in (_COMMAND_LINE, "-C") for word in command)
-    if n > 1:
-        raise refusal(
-            [
-                f"{_COMMAND_LINE}: expected it once, got it {n} times, of which Snakemake takes the last "
-                "alone; give all keys after one"
-            ]
-        )
+    """Raise ConfigError for ``--config`` or ``--configfile`` given twice: only the last would count."""
+    words = [word.partition("=")[0] for word in command]
+    for option, n, what in (
+        (_COMMAND_LINE, sum(word in (_COMMAND_LINE, "-C") for word in words), "keys"),
+        ("--configfile", sum(word.startswith("--configf") for word in words), "files"),
+    ):
+        if n > 1:
+            raise refusal(
+                [
+                    f"{option}: expected it once, got it {n} times, of which Snakemake takes the last alone; "
+                    f"give all {what} after one"
+                ]
+            )
 
 
 def origin_note(config: Config, files: Collection[str | Path]) -> str:

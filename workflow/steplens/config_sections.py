@@ -28,7 +28,9 @@ class Section(BaseModel):
     A whole number may stand for a number; a truth value or a text may not.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, protected_namespaces=()
+    )
 
 
 _MOST_LETTERS, _MOST_BYTES = 1000, 255  # of a path, of a part of it: what file systems take

@@ -37,6 +37,7 @@ from pathlib import Path
 IDLE_SECONDS = 60.0
 # How long a job tries to get a fork: the libraries load in the meantime. Then it does its work itself.
 _START_SECONDS = 120.0
+_TRIES = 2  # a process may end as it is spoken to: idle for too long, or killed
 _ASK_SECONDS = 10.0  # in which a job that has connected must have said what it wants
 _LENGTH = struct.Struct("!Q")
 _STATUS = struct.Struct("!i")
@@ -76,26 +77,19 @@ def run_in_fork(task: Callable[[], int], run: str = "") -> int | None:
         which is then still to be done.
     """
     until = time.monotonic() + _START_SECONDS
-    try:
-        address = _address(run)
-        connection = _connect(address, until)
-    except OSError:
-        return None
-    with connection:
-        payload = pickle.dumps((os.getcwd(), _environment(), list(sys.path), pickle.dumps(task)))
+    payload = pickle.dumps((os.getcwd(), _environment(), list(sys.path), pickle.dumps(task)))
+    for _ in range(_TRIES):
         try:
-            _limit(connection, until)
-            connection.sendall(_LENGTH.pack(len(payload)) + payload)
-            _limit(connection, until)
-            if connection.recv(1) != _READY:
-                return None
-            # From here on it is the fork's, and so is the output: a process that hangs would keep it open.
-            socket.send_fds(connection, [_GO], [1, 2])
-        except TimeoutError:  # it hangs: the next job starts another
-            address.unlink(missing_ok=True)
-            return None
+            address = _address(run)
+            connection = _connect(address, until)
         except OSError:
             return None
+        if _handed_over(connection, payload, address, until):
+            break
+        connection.close()
+    else:
+        return None
+    with connection:
         connection.settimeout(None)
         with contextlib.suppress(OSError):
             status = connection.recv(_STATUS.size)
@@ -104,6 +98,24 @@ def run_in_fork(task: Callable[[], int], run: str = "") -> int | None:
         # The warm process died with the fork at work: that is a failed job, not one to run again.
         print("the warm process ended while it was at this job", file=sys.stderr)
         return 1
+
+
+def _handed_over(connection: socket.socket, payload: bytes, address: Path, until: float) -> bool:
+    """Whether a fork has taken the task; before that, nothing of it was done."""
+    try:
+        _limit(connection, until)
+        connection.sendall(_LENGTH.pack(len(payload)) + payload)
+        _limit(connection, until)
+        if connection.recv(1) != _READY:  # it died meanwhile
+            return False
+        # From here on it is the fork's, and so is the output: a process that hangs would keep it open.
+        socket.send_fds(connection, [_GO], [1, 2])
+        return True
+    except TimeoutError:  # it hangs: the next job starts another
+        address.unlink(missing_ok=True)
+        return False
+    except OSError:
+        return False
 
 
 def _environment() -> dict[str, str]:

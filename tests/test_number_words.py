@@ -33,6 +33,7 @@ SPELLED = {
          "die achtzigern, zweimal, dreifach, fünfjährig, vierstelligen"),
         ("1,2,3 und 3,5", "eins, zwei, drei und drei Komma fünf"),
         ("um 10.30 Uhr, um 8:05 Uhr, 10.00 Uhr", "um zehn Uhr dreißig, um acht Uhr null fünf, zehn Uhr"),
+        ("um 1.30 Uhr", "um ein Uhr dreißig"),
         ("€ 5,5 Millionen", "fünf Komma fünf Millionen €"),
     ],
     "eng": [
@@ -45,6 +46,7 @@ SPELLED = {
         ("A380-800", "A three hundred and eighty - eight hundred"),
         ("June 5,1990 and 3,4 or 1,2,3", "June five, nineteen ninety and three, four or one, two, three"),
         ("1.5,3 but 0,5", "one point five, three but zero point five"),
+        ("€1,50 and 12,5%", "one point five zero € and twelve point five%"),
         ("$5.5 million, $5 bn", "five point five million $, five bn $"),
         ("at –5 °C, 5–6", "at minus five °C, five–six"),
         ("call 0800-555-1234 on 2010-05-15", "call zero eight zero zero, five five five, one two three four "
@@ -69,7 +71,7 @@ SPELLED = {
     "swe": [("kl. 8.05-9.30", "kl. åtta noll fem - nio trettio")],
     "nld": [("om 8.05 uur", "om acht uur nul vijf")],
     "cat": [("el 1r, 2n, 5è, 3a", "el primer, segon, cinquè, tercera")],
-    "ukr": [("1-го, 5-й, 90-х, 2-х", "першого, п'ятий, дев'яностих, двох")],
+    "ukr": [("1-го, 5-й, 90-х, 2-х, 5-та", "першого, п'ятий, дев'яностих, двох, п'ята")],
     "spa": [
         ("1.234 y 1,234", "mil doscientos treinta y cuatro y mil doscientos treinta y cuatro"),
         ("el 1er, 2do, 3ra, 1.º, 2.ª", "el primer, segundo, tercera, primero, segunda"),
@@ -77,6 +79,7 @@ SPELLED = {
     "rus": [
         ("10 000 и 3,5", "десять тысяч и три запятая пять"),
         ("1-го, 5-й, 90-х, 2-х, 3-я", "первого, пятый, девяностых, двух, третья"),
+        ("90-е, 1-е", "девяностые, первое"),
     ],
     "por": [
         ("10.000 e 1º", "dez mil e primeiro"), ("R$ 20", "vinte R$"), ("2ª", "segunda"),
@@ -94,10 +97,10 @@ SPELLED = {
     "jpn": [("2010ねんに 1,000にん、3.5", "にせんじゅうねんに せんにん、さんてんご"),
             ("20:30に、4:05", "にじゅうじさんじゅっぷんに、よじごふん")],
     "kor": [("2010년에 1,000명", "이천십년에 천명"), ("20:30에 오전8:05", "이십시 삼십분에 오전팔시 오분"),
-            ("6월과 10월, 16월", "유월과 시월, 십육월")],
+            ("8:05:30", "팔시 오분 삼십초"), ("6월과 10월, 16월", "유월과 시월, 십육월")],
     "cmn": [("有1,000,000人", "有一百万人"), ("US$20", "二十 US$"), ("2010年有15个", "二零一零年有十五个"),
             ("上午8:05、20:30。2:00", "上午八点零五分、二十点三十分。两点"), ("3.5", "三点五"),
-            ("第2个有2个", "第二个有两个"), ("有1 000人", "有一千人"),
+            ("12:30:45", "十二点三十分四十五秒"), ("第2个有2个", "第二个有两个"), ("有1 000人", "有一千人"),
             ("US$500万", "五百万 US$")],
     "yue": [("有12000人", "有一萬兩千人"), ("上晝8:05", "上晝八點零五分")],
     # Not known: joined, in plain digits, for an engine that reads them.

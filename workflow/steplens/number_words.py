@@ -43,7 +43,7 @@ _RUSSIAN = {
     "ое": {"gender": "n"}, "го": {"case": "g"}, "ого": {"case": "g"}, "му": {"case": "d"},
     "ому": {"case": "d"}, "м": {"case": "p"}, "ом": {"case": "p"}, "ю": {"case": "a", "gender": "f"},
     "ую": {"case": "a", "gender": "f"}, "х": {"case": "g", "plural": True},
-    "ых": {"case": "g", "plural": True}, "ми": {"case": "i", "plural": True},
+    "ых": {"case": "g", "plural": True}, "ые": {"plural": True}, "ми": {"case": "i", "plural": True},
 }  # fmt: skip
 _RUSSIAN_SUFFIXES = f"-(?:{'|'.join(sorted(_RUSSIAN, key=len, reverse=True))})"
 # … and, as it knows but the nominative, the endings of hard and soft adjectives.
@@ -52,7 +52,8 @@ _UKRAINIAN = {
     "му": ("ому", "ьому"), "м": ("им", "ім"), "у": ("у", "ю"), "ю": ("у", "ю"), "і": ("і", "і"),
     "х": ("их", "іх"), "ми": ("ими", "іми"),
 }  # fmt: skip
-_UKRAINIAN_SUFFIXES = f"-(?:{'|'.join(sorted(_UKRAINIAN, key=len, reverse=True))})"
+# Of 5-та the consonant belongs to the stem.
+_UKRAINIAN_SUFFIXES = f"-[гмтш]?(?:{'|'.join(sorted(_UKRAINIAN, key=len, reverse=True))})"
 # "2-х" is no ordinal: of two.
 _OF_SOME = {
     "rus": {"2": "двух", "3": "трёх", "4": "четырёх"},
@@ -145,7 +146,12 @@ _GERMAN_SUFFIX = regex.compile(
 _TIME = regex.compile(
     r"(?<![\d.,:])(?P<hour>\d\d?):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?(?![.,:]?\d)"
 )
-_HOURS_AND_MINUTES = {"cmn": "点分", "yue": "點分", "kor": "시분"}
+_HOURS_AND_MINUTES = {
+    "cmn": "点分秒",
+    "yue": "點分秒",
+    "kor": "시분초",
+    "jpn": ("じ", "ふん", "びょう"),
+}
 _JAPANESE_HOURS = {4: "よ", 7: "しち", 9: "く"}
 _JAPANESE_MINUTES = {
     0: "じゅっぷん", 1: "いっぷん", 2: "にふん", 3: "さんぷん", 4: "よんぷん", 5: "ごふん", 6: "ろっぷん",
@@ -154,7 +160,7 @@ _JAPANESE_MINUTES = {
 # Words beside which 8.05 is a time of day: before it, or behind it and then said between hour and minutes.
 _BEFORE_TIMES = {
     "dan": r"kl\.?|klokken", "nob": r"kl\.?|klokk[ae]n?", "swe": r"kl\.?|klockan", "isl": r"kl\.?|klukkan",
-    "fin": "klo|kello", "ita": "(?:al)?le|ore",
+    "fin": "klo|kello", "ita": "(?:al)?le|ore", "pol": r"godz\.?|godzinie",
 }  # fmt: skip
 _BEHIND_TIMES = {"deu": "Uhr", "nld": "uur"}
 
@@ -239,7 +245,7 @@ def spell_numbers(text: str, language: str) -> str:
         )
     if language == "kor":  # June and October
         text = regex.sub(
-            r"(?<!\d)(6|10)(?=월)", lambda month: {"6": "유", "10": "시"}[month[0]], text
+            r"(?<!\d)(0?6|10)(?=월)", lambda month: "시" if month[0] == "10" else "유", text
         )
     if _parted(language):  # 1984-85: "four-eighty" would be one number
         text = regex.sub(r"(?<=\d)-(?=\d)", " - ", text)
@@ -253,6 +259,10 @@ def _lists_parted(text: str, language: str) -> str:
     """A text with a pause behind commas that neither group three digits nor are decimal marks."""
     groups = r"[1-9]\d{0,2}(?:,\d{3})+|[1-9]\d?(?:,\d\d)+,\d{3}"
     if decimal_mark(language) == ".":
+        # Of another language, and no list: an amount, a percentage.
+        one = r"(?<![\d.,])(\d+)"
+        text = regex.sub(rf"(?<={_CURRENCY} ?){one},(\d\d?)(?![.,]?\d)", r"\1.\2", text)
+        text = regex.sub(rf"{one},(\d\d?)(?= ?[%€£])", r"\1.\2", text)
         groups += r"|0,\d+"  # no list begins with nothing: the mark of another language
         least = 1
     else:
@@ -282,6 +292,8 @@ def _times(text: str, language: str) -> str:
             lambda found: f"{found[1]} {found[3]}" + (f" {found[2]}" if int(found[2]) else ""),
             text,
         )
+        if language == "deu":
+            text = regex.sub(r"(?<![\d.,:])0?1(?= Uhr\b)", "ein", text)
     before = _BEFORE_TIMES.get(language)
     if before:
         time = r"\d\d?[.:][0-5]\d"
@@ -296,9 +308,11 @@ def _time(found: regex.Match, language: str) -> str:
     hour, minute, second = found["hour"], found["minute"], found["second"]
     if _parted(language):
         return " ".join(filter(None, [hour, minute, second]))
-    if int(hour) > 24 or second:
+    if int(hour) > 24:
         return found[0]
     whole = int(minute)
+    hours, minutes, seconds = _HOURS_AND_MINUTES[language]
+    seconds = _in_words(int(second), language) + seconds if second and int(second) else ""
     if language == "jpn":
         tens = _in_words(int(hour) // 10 * 10, language) if int(hour) > 9 else ""
         ones = int(hour) % 10
@@ -307,16 +321,16 @@ def _time(found: regex.Match, language: str) -> str:
         tens = _in_words(whole // 10 * 10, language) if whole > 9 else ""
         if whole and not whole % 10:
             tens = tens.removesuffix("じゅう")
-        return f"{said}じ" + (tens + _JAPANESE_MINUTES[whole % 10] if whole else "")
-    hours, minutes = _HOURS_AND_MINUTES[language]
+        return f"{said}{hours}" + (tens + _JAPANESE_MINUTES[whole % 10] if whole else "") + seconds
     if language == "kor":
-        return f"{hour}{hours}" + (f" {whole}{minutes}" if whole else "")
+        said = [f"{int(hour)}{hours}", f"{whole}{minutes}" * bool(whole), seconds]
+        return " ".join(filter(None, said))
     said = _in_words(int(hour), language)
     if int(hour) == 2:
         said = "两" if language == "cmn" else "兩"
     if not whole:
-        return said + hours
-    return f"{said}{hours}{'' if whole > 9 else '零'}{_in_words(whole, language)}{minutes}"
+        return said + hours + seconds
+    return f"{said}{hours}{'' if whole > 9 else '零'}{_in_words(whole, language)}{minutes}{seconds}"
 
 
 @cache
@@ -425,9 +439,12 @@ def _inflected(ordinal: str, digits: str, suffix: str, language: str) -> str:
     if language == "rus" and len(digits) < 10:
         from num2words import num2words
 
+        if suffix == "е" and digits.endswith("0"):  # the nineties
+            suffix = "ые"
         return num2words(int(digits), lang="ru", to="ordinal", **_RUSSIAN[suffix])
     if language == "ukr" and ordinal[-2:] in ("ий", "ій"):
-        return ordinal[:-2] + _UKRAINIAN[suffix][ordinal.endswith("ій")]
+        ending = suffix if suffix in _UKRAINIAN else suffix[1:]
+        return ordinal[:-2] + _UKRAINIAN[ending][ordinal.endswith("ій")]
     return ordinal
 
 

@@ -26,7 +26,7 @@ EXCEPTIONS = {
     ("atomic", "to_csv"): "into memory",
     ("takes", "open"): "a journal grows by whole lines; a torn one is cut off and forgotten",
     ("run_lock", "open"): "locks hold nothing that is read as a result",
-    ("warm_start", "open"): "a lock",
+    ("job", "open"): "a line in the log of a process that died",
     ("code_digest", "write_text"): "a cache like bytecode, which several processes write at once",
     ("plan_inputs", "write_text"): "in a temporary folder, before the process starts that reads it",
 }

@@ -37,6 +37,29 @@ class _Words:
     spaced: bool = True  # words are parted by spaces
 
 
+# Endings of an ordinal, as written behind its digits: what num2words is asked for.
+_RUSSIAN = {
+    "й": {}, "ый": {}, "ой": {}, "я": {"gender": "f"}, "ая": {"gender": "f"}, "е": {"gender": "n"},
+    "ое": {"gender": "n"}, "го": {"case": "g"}, "ого": {"case": "g"}, "му": {"case": "d"},
+    "ому": {"case": "d"}, "м": {"case": "p"}, "ом": {"case": "p"}, "ю": {"case": "a", "gender": "f"},
+    "ую": {"case": "a", "gender": "f"}, "х": {"case": "g", "plural": True},
+    "ых": {"case": "g", "plural": True}, "ые": {"plural": True}, "ми": {"case": "i", "plural": True},
+}  # fmt: skip
+_RUSSIAN_SUFFIXES = f"-(?:{'|'.join(sorted(_RUSSIAN, key=len, reverse=True))})"
+# … and, as it knows but the nominative, the endings of hard and soft adjectives.
+_UKRAINIAN = {
+    "й": ("ий", "ій"), "а": ("а", "я"), "я": ("а", "я"), "е": ("е", "є"), "го": ("ого", "ього"),
+    "му": ("ому", "ьому"), "м": ("им", "ім"), "у": ("у", "ю"), "ю": ("у", "ю"), "і": ("і", "і"),
+    "х": ("их", "іх"), "ми": ("ими", "іми"),
+}  # fmt: skip
+# Of 5-та the consonant belongs to the stem.
+_UKRAINIAN_SUFFIXES = f"-[гмтш]?(?:{'|'.join(sorted(_UKRAINIAN, key=len, reverse=True))})"
+# "2-х" is no ordinal: of two.
+_OF_SOME = {
+    "rus": {"2": "двух", "3": "трёх", "4": "четырёх"},
+    "ukr": {"2": "двох", "3": "трьох", "4": "чотирьох"},
+}
+
 # Of those that num2words has, Amharic (it does not end at a million) and Kannada (lakhs come out wrong) are
 # left out, and those that no engine speaks.
 _KNOWN = {
@@ -44,16 +67,16 @@ _KNOWN = {
     "azj": _Words("az", "vergül"),
     "bel": _Words("be", "коска"),
     "ben": _Words("bn", "দশমিক"),
-    "cat": _Words("ca", "coma"),
+    "cat": _Words("ca", "coma", suffixes="r|n|t|è|é|a"),
     "ces": _Words("cs", "celá"),
     "cmn": _Words("", "点", years=True, spaced=False),
     "cym": _Words("cy", "pwynt"),
     "dan": _Words("da", "komma", years=True, ordinal_point=True),
     "deu": _Words("de", "Komma", years=True, ordinal_point=True),
     "eng": _Words("en", "point", years=True, suffixes="st|nd|rd|th|'?s"),
-    "spa": _Words("es", "coma", suffixes="[ºª]|\\.[ºª]"),
+    "spa": _Words("es", "coma", suffixes="\\.?(?:[ºª]|er[oa]?|[drtmvn][oa])"),
     "fin": _Words("fi", "pilkku", ordinal_point=True),
-    "fra": _Words("fr", "virgule", suffixes="ers?|[rn]?des?|res?|èmes?|emes?|es?"),
+    "fra": _Words("fr", "virgule", suffixes="ers?|n?de?s?|è?res?|i?[èe]mes?|es?"),
     "hun": _Words("hu", "egész", ordinal_point=True),
     "ind": _Words("id", "koma"),
     "isl": _Words("is", "komma"),
@@ -69,14 +92,14 @@ _KNOWN = {
     "pol": _Words("pl", "przecinek"),
     "por": _Words("pt_BR", "vírgula", suffixes="[ºª]"),
     "ron": _Words("ro", "virgulă"),
-    "rus": _Words("ru", "запятая"),
+    "rus": _Words("ru", "запятая", suffixes=_RUSSIAN_SUFFIXES),
     "slk": _Words("sk", "celých"),
     "slv": _Words("sl", "vejica", ordinal_point=True),
     "srp": _Words("sr", "zapeta"),
     "swe": _Words("sv", "komma", suffixes=":[ae]"),
     "tel": _Words("te", "బిందువు"),
     "tur": _Words("tr", "virgül"),
-    "ukr": _Words("uk", "кома"),
+    "ukr": _Words("uk", "кома", suffixes=_UKRAINIAN_SUFFIXES),
     "vie": _Words("vi", "phẩy"),
     "yue": _Words("", "點", years=True, spaced=False),
 }
@@ -101,6 +124,69 @@ _GERMAN_OBLIQUE = regex.compile(
     r"\b(?:a[mb]|vom|zum|beim|im|de[mns]|bis|seit|nach|vor) \Z", regex.I
 )
 
+# Before them and a noun a number with a point is an ordinal, or it ends the sentence before these.
+_GERMAN_DETERMINER = regex.compile(
+    r"\b(?:d(?:er|ie|as|en|em|es)|am|i[mn]s?|vom|zu[mr]|beim|(?:[mds]ein|ihr|unser|dies|jed)e?[nmrs]?) \Z",
+    regex.I,
+)
+_GERMAN_OPENING = regex.compile(
+    r" (?:Aber|Als|Am|An|Auch|Auf|Bei|Da|Danach|Dann|Das|Dabei|Damals|Darauf|Dem|Den|Denn|Der|Des|Die|"
+    r"Dies\w*|Dort|Ein\w*|Er|Es|Für|Heute|Hier|Ich|Ihr\w*|Im|In|Ist|Man|Mit|Nach|Nun|Ob|Seit|Sein\w*|Sie|So|Später|"
+    r"Um|Und|Von|Vor|Während|War|Was|Wenn|Wer|Wie|Wir|Wo|Zu\w?)\b"
+)
+_GERMAN_MONTH = regex.compile(
+    r" (?:Jan|Jän|Feb|März|Mrz|Apr|Mai|Jun|Jul|Aug|Sep|Okt|Nov|Dez|Jh|Jahrhundert)\p{L}*\b"
+)
+# What German writes in one word with a number: 1990er, zweimal.
+_GERMAN_SUFFIX = regex.compile(
+    r"(?:ern?|erjahren?|st?e[nrms]?|te[nrms]?|mal|fach\p{L}*|\p{L}{3,}(?:ig|lich)(?:e[nrms]?)?|teil\p{L}*)"
+    r"(?!\p{L})"
+)
+
+_TIME = regex.compile(
+    r"(?<![\d.,:])(?P<hour>\d\d?):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?(?![.,:]?\d)"
+)
+_HOURS_AND_MINUTES = {
+    "cmn": "点分秒",
+    "yue": "點分秒",
+    "kor": "시분초",
+    "jpn": ("じ", "ふん", "びょう"),
+}
+_JAPANESE_HOURS = {4: "よ", 7: "しち", 9: "く"}
+_JAPANESE_MINUTES = {
+    0: "じゅっぷん", 1: "いっぷん", 2: "にふん", 3: "さんぷん", 4: "よんぷん", 5: "ごふん", 6: "ろっぷん",
+    7: "ななふん", 8: "はっぷん", 9: "きゅうふん",
+}  # fmt: skip
+# Words beside which 8.05 is a time of day: before it, or behind it and then said between hour and minutes.
+_BEFORE_TIMES = {
+    "dan": r"kl\.?|klokken", "nob": r"kl\.?|klokk[ae]n?", "swe": r"kl\.?|klockan", "isl": r"kl\.?|klukkan",
+    "fin": "klo|kello", "ita": "(?:al)?le|ore", "pol": r"godz\.?|godzinie",
+}  # fmt: skip
+_BEHIND_TIMES = {"deu": "Uhr", "nld": "uur"}
+
+_CURRENCY = r"(?:(?<!\p{L})\p{Lu}{1,2})?[$€£¥₹₽₩]"
+# Millions and the like, by how they begin in any language.
+_SCALE = (
+    r"(?i:(?:hundred )?thousand|tausend|duizend|tusen|tusind|mille?|mil|tisíc|tysięcy|тысяч\p{L}*|тыс|"
+    r"(?:m|b|tr)il[lijyhn]*[oóaáãõu]\p{L}*|м[иі]л[льийјі]*[оаяё]\p{L}*|bn|mn|mio|mln|mld|mrd|млн|млрд|"
+    r"juta|ribu|triệu|tỷ|مليونا?|ملايين|مليارا?|مليارات|ألف|آلاف|میلیون|میلیارد|هزار)(?![\p{L}-])"
+)
+_SCALE_UNSPACED = "[万萬億亿兆千百천백만억조]+"
+_AMOUNT = regex.compile(
+    rf"(?P<currency>{_CURRENCY}) ?(?P<number>\d+(?:[.,' ]\d+)*)(?P<scale> ?{_SCALE}|{_SCALE_UNSPACED})"
+)
+# Groups of digits that are no quantity, as of a telephone: said digit by digit from so many on.
+_GROUPS_OF_DIGITS = regex.compile(
+    r"(?<![\d.,\p{L}-])(?:\+\d+(?:[ -]\d+)+|0\d*(?:[ -]\d+){2,}|\d+(?:-\d+){2,})(?![-.,]?\d)"
+)
+_FEWEST_OF_GROUPS = 7
+# … unless they are thousands or a date.
+_GROUPS_ELSE = regex.compile(r"\+?[1-9]\d{0,2}(?: \d{3})+|\d{4}-\d\d?-\d\d?|\d\d?-\d\d?-\d{4}")
+# What is counted by 两 and not by 二.
+_COUNTED = "个個位次名种種条條家只隻张張本块塊件部场場点點人周週天"
+# Duals that lose their last letter but before what they count.
+_ARABIC_DUAL = regex.compile(r"(?<= |^)(ألفا|مئتا|مليونا|مليارا|تريليونا)$")
+
 _MOST_DIGITS = 15  # longer ones are no quantity: they are read digit by digit
 _DIGIT = regex.compile(r"\p{Nd}")
 
@@ -123,9 +209,10 @@ def knows(language: str) -> bool:
 def spell_numbers(text: str, language: str) -> str:
     """A text with its numbers spelled out; where the language's words are not known, in plain digits.
 
-    Thousands are joined, digits of every script taken. "15." before a word is an ordinal where the
-    language writes so; 1100 to 1999 is a year where those are read in another way. A currency's
-    sign goes behind its number.
+    Thousands are joined, digits of every script taken. "15." is an ordinal where the language writes
+    so and the sentence goes on: before a lower-case letter, in German by the words around it. 1100 to
+    1999 is a year where those are read in another way. A time of day is hours and minutes. A currency's
+    sign goes behind its number, and behind the million.
 
     Parameters
     ----------
@@ -144,11 +231,106 @@ def spell_numbers(text: str, language: str) -> str:
     text = _DIGIT.sub(lambda digit: str(unicodedata.digit(digit[0])), text)
     text = regex.sub(r"(?<=\d)٬(?=\d{3})", "", text)
     text = regex.sub(r"(?<=\d)٫(?=\d)", decimal_mark(language), text)
-    if knows(language):  # a time of day
-        text = regex.sub(r"(?<=\b\d\d?):(?=[0-5]\d\b)", " " * _parted(language), text)
+    text = regex.sub(r"(?<![^ (\[])(?<!\d )–(?=\d)", "-", text)  # a dash for a minus
+    text = _lists_parted(text, language)
+    if knows(language):
+        text = _times(text, language)
+        text = _GROUPS_OF_DIGITS.sub(lambda found: _groups_of_digits(found[0], language), text)
+        text = _AMOUNT.sub(
+            lambda found: f"{found['number']}{found['scale']} {found['currency']}", text
+        )
+    if language in ("cmn", "yue"):
+        text = regex.sub(
+            rf"(?<![\d.,/第-])2(?= ?[{_COUNTED}])", "两" if language == "cmn" else "兩", text
+        )
+    if language == "kor":  # June and October
+        text = regex.sub(
+            r"(?<!\d)(0?6|10)(?=월)", lambda month: "시" if month[0] == "10" else "유", text
+        )
     if _parted(language):  # 1984-85: "four-eighty" would be one number
         text = regex.sub(r"(?<=\d)-(?=\d)", " - ", text)
-    return _pattern(language).sub(lambda found: _spoken(found, language), text)
+    spoken = _pattern(language).sub(lambda found: _spoken(found, language), text)
+    if knows(language) and has_digits(spoken):  # right behind another number's mark: 1,5,3
+        spoken = _pattern(language).sub(lambda found: _spoken(found, language), spoken)
+    return spoken
+
+
+def _lists_parted(text: str, language: str) -> str:
+    """A text with a pause behind commas that neither group three digits nor are decimal marks."""
+    groups = r"[1-9]\d{0,2}(?:,\d{3})+|[1-9]\d?(?:,\d\d)+,\d{3}"
+    if decimal_mark(language) == ".":
+        # Of another language, and no list: an amount, a percentage.
+        one = r"(?<![\d.,])(\d+)"
+        text = regex.sub(rf"(?<={_CURRENCY} ?){one},(\d\d?)(?![.,]?\d)", r"\1.\2", text)
+        text = regex.sub(rf"{one},(\d\d?)(?= ?[%€£])", r"\1.\2", text)
+        groups += r"|0,\d+"  # no list begins with nothing: the mark of another language
+        least = 1
+    else:
+        least = 2
+    return regex.sub(
+        rf"(?<!\d)\d+(?:,\d+){{{least},}}",
+        lambda found: (
+            found[0] if regex.fullmatch(groups, found[0]) else found[0].replace(",", ", ")
+        ),
+        text,
+    )
+
+
+def _groups_of_digits(groups: str, language: str) -> str:
+    if len(regex.findall(r"\d", groups)) < _FEWEST_OF_GROUPS or _GROUPS_ELSE.fullmatch(groups):
+        return groups
+    spelled = [_digit_by_digit(one, language) for one in regex.findall(r"\d+", groups)]
+    return "+ " * groups.startswith("+") + ", ".join(spelled)
+
+
+def _times(text: str, language: str) -> str:
+    """A text with hours parted from minutes, in words where digits would run together."""
+    behind = _BEHIND_TIMES.get(language)
+    if behind:  # zehn Uhr dreißig
+        text = regex.sub(
+            rf"(?<![\d.,:])(\d\d?)[.:]([0-5]\d) ?({behind})\b",
+            lambda found: f"{found[1]} {found[3]}" + (f" {found[2]}" if int(found[2]) else ""),
+            text,
+        )
+        if language == "deu":
+            text = regex.sub(r"(?<![\d.,:])0?1(?= Uhr\b)", "ein", text)
+    before = _BEFORE_TIMES.get(language)
+    if before:
+        time = r"\d\d?[.:][0-5]\d"
+        text = regex.sub(
+            rf"(?<=\b(?:{before}) (?:{time} ?(?:-|–|og|och|ja) ?)?\d\d?)\.(?=[0-5]\d(?![.,]?\d))",
+            " ", text, flags=regex.I,
+        )  # fmt: skip
+    return _TIME.sub(lambda found: _time(found, language), text)
+
+
+def _time(found: regex.Match, language: str) -> str:
+    hour, minute, second = found["hour"], found["minute"], found["second"]
+    if _parted(language):
+        return " ".join(filter(None, [hour, minute, second]))
+    if int(hour) > 24:
+        return found[0]
+    whole = int(minute)
+    hours, minutes, seconds = _HOURS_AND_MINUTES[language]
+    seconds = _in_words(int(second), language) + seconds if second and int(second) else ""
+    if language == "jpn":
+        tens = _in_words(int(hour) // 10 * 10, language) if int(hour) > 9 else ""
+        ones = int(hour) % 10
+        said = _JAPANESE_HOURS.get(ones) or (_in_words(ones, language) if ones or not tens else "")
+        said = "れい" if not int(hour) else tens + said
+        tens = _in_words(whole // 10 * 10, language) if whole > 9 else ""
+        if whole and not whole % 10:
+            tens = tens.removesuffix("じゅう")
+        return f"{said}{hours}" + (tens + _JAPANESE_MINUTES[whole % 10] if whole else "") + seconds
+    if language == "kor":
+        said = [f"{int(hour)}{hours}", f"{whole}{minutes}" * bool(whole), seconds]
+        return " ".join(filter(None, said))
+    said = _in_words(int(hour), language)
+    if int(hour) == 2:
+        said = "两" if language == "cmn" else "兩"
+    if not whole:
+        return said + hours + seconds
+    return f"{said}{hours}{'' if whole > 9 else '零'}{_in_words(whole, language)}{minutes}{seconds}"
 
 
 @cache
@@ -156,20 +338,23 @@ def _pattern(language: str) -> regex.Pattern:
     """One number, with what stands around it and is read with it."""
     mark = decimal_mark(language)
     groups = "'" + (".," if language in _EITHER_MARK else {".": ",", ",": "."}[mark])
-    groups += " " * (mark == ",")  # no language with a point groups by spaces
+    # Those with a point do not group by spaces, but where spaces part no words.
+    groups += " " * (mark == "," or language in ("cmn", "yue", "jpn"))
+    # Elsewhere a comma is no decimal mark, but for a lone 0,5.
+    fraction = r"[.,]\d+" if mark == "," else r"\.\d+|(?<=(?<!\d)0),\d+"
     words = _KNOWN.get(language)
     endings = [rf"(?:{words.suffixes})(?!\p{{L}})"] if words and words.suffixes else []
     if (words and words.ordinal_point) or language in _POINT_DROPPED:
         endings.append(r"\.(?= [^\W_])")
     return regex.compile(
-        r"(?:(?P<currency>(?:(?<!\p{L})\p{Lu}{1,2})?[$€£¥₹₽₩]) ?)?(?:(?<![^ (\[])(?P<minus>-))?(?<!\d[.,]?)"
+        r"(?:(?P<currency>" + _CURRENCY + r") ?)?(?:(?<![^ (\[])(?P<minus>-))?(?<!\d[.,]?)"
         r"(?:(?:(?P<whole>"
         rf"[1-9]\d{{0,2}}(?P<group>[{groups}])\d{{3}}(?:(?P=group)\d{{3}})*|"
         r"[1-9]\d{0,2}(?P<twice>[.,])\d{3}(?:(?P=twice)\d{3})+|"
         r"[1-9]\d?(?:,\d\d)+,\d{3}"
         r")(?P<part>[.,]\d+)?(?![.,]?\d))|"
         r"(?P<sequence>\d+(?:\.\d+){2,})(?!\d)|"
-        r"(?P<integer>\d+)(?P<fraction>[.,]\d+)?(?!\d))"
+        rf"(?P<integer>\d+)(?P<fraction>{fraction})?(?!\d))"
         rf"(?P<ordinal>{'|'.join(endings) or '(?!)'})?"
     )
 
@@ -177,6 +362,7 @@ def _pattern(language: str) -> regex.Pattern:
 def _spoken(found: regex.Match, language: str) -> str:
     before = found.string[found.start() - 1 : found.start()] if found.start() else ""
     after = found.string[found.end() : found.end() + 1]
+    suffix, stop = found["ordinal"] or "", ""
     if found["sequence"]:  # a date, a version
         numbers = [_number(one, "", language, plain=True) for one in found["sequence"].split(".")]
         number = (" " if _parted(language) else ".").join(numbers)
@@ -184,12 +370,19 @@ def _spoken(found: regex.Match, language: str) -> str:
         whole = regex.sub(r"\D", "", found["whole"])
         number = _number(whole, (found["part"] or "")[1:], language)
     else:
-        plural = (found["ordinal"] or "").endswith("s") and language == "eng"  # the 1990s
-        ordinal = found["ordinal"] is not None and not found["fraction"] and not plural
+        plural = suffix.endswith("s") and language == "eng"  # the 1990s
+        ordinal = bool(suffix) and not found["fraction"] and not plural
+        integer = found["integer"]
+        if ordinal and suffix == ".":
+            ordinal, stop = _before_point(found, language)
+            if ordinal and len(integer) == 2:  # 05. Mai
+                integer = integer.removeprefix("0")
         number = _number(
-            found["integer"], (found["fraction"] or "")[1:], language, ordinal=ordinal,
-            plain=not found["currency"] and len(found["integer"]) == 4, followed_by=after,
+            integer, (found["fraction"] or "")[1:], language, ordinal=ordinal,
+            plain=not found["currency"] and len(integer) == 4, followed_by=after,
         )  # fmt: skip
+        if ordinal:
+            number = _inflected(number, integer, suffix, language)
         if plural:
             number = number.removesuffix("y") + ("ies" if number.endswith("y") else "s")
         elif (
@@ -197,16 +390,62 @@ def _spoken(found: regex.Match, language: str) -> str:
         ):
             number += "n"
     if found["ordinal"] and (found["sequence"] or found["whole"] or found["fraction"]):
-        number += found["ordinal"]
+        stop = suffix
     if found["minus"]:
         number = _minus(language) + number
     if found["currency"]:
         number += f" {found['currency']}"
     if _parted(language):
         number = " " * before.isalpha() + number
-        # German writes 1990er: one word.
-        number += " " * (after.isalpha() and language != "deu")
-    return number
+        glued = language == "deu" and _GERMAN_SUFFIX.match(found.string, found.end())
+        number += " " * (after.isalpha() and not glued and not stop)
+    return number + stop
+
+
+def _before_point(found: regex.Match, language: str) -> tuple[bool, str]:
+    """Whether a number with a point before a word is an ordinal; and the full stop, if it is one."""
+    before, after = found.string[: found.start()], found.string[found.end() :]
+    short = len(found["integer"]) < 4
+    if after[1].islower():  # the sentence goes on
+        return short, ""
+    if after[1].isdigit():  # 15. 5. 2010
+        date = regex.match(r" \d\d?\. ", after) or (
+            regex.match(r" \d{4}\b", after) and regex.search(r"(?<!\d)\d\d?\. \Z", before)
+        )
+        return (short, "") if short and date else (False, ".")
+    if language == "deu" and short:
+        if _GERMAN_MONTH.match(after):
+            return True, ""
+        if _GERMAN_DETERMINER.search(before):
+            return True, "." if _GERMAN_OPENING.match(after) else ""
+    return False, "."
+
+
+def _inflected(ordinal: str, digits: str, suffix: str, language: str) -> str:
+    """An ordinal in the form that its suffix tells."""
+    suffix = suffix.lstrip(".-")
+    if language == "fra":
+        if digits == "2" and "d" in suffix:
+            return "seconde" if "e" in suffix else "second"
+        return "première" if ordinal == "premier" and "re" in suffix else ordinal
+    if language in ("spa", "por", "ita") and suffix[-1] in "aª":
+        return regex.sub(r"o\b", "a", ordinal)
+    if language == "spa" and suffix == "er":
+        return regex.sub(r"(?<=primer|tercer)o$", "", ordinal)
+    if language == "cat" and suffix == "a":
+        return ordinal.removesuffix("è") + ("ena" if ordinal.endswith("è") else "a")
+    if suffix == "х" and digits in _OF_SOME.get(language, ()):
+        return _OF_SOME[language][digits]
+    if language == "rus" and len(digits) < 10:
+        from num2words import num2words
+
+        if suffix == "е" and digits.endswith("0"):  # the nineties
+            suffix = "ые"
+        return num2words(int(digits), lang="ru", to="ordinal", **_RUSSIAN[suffix])
+    if language == "ukr" and ordinal[-2:] in ("ий", "ій"):
+        ending = suffix if suffix in _UKRAINIAN else suffix[1:]
+        return ordinal[:-2] + _UKRAINIAN[ending][ordinal.endswith("ій")]
+    return ordinal
 
 
 def _parted(language: str) -> bool:
@@ -249,13 +488,16 @@ def _digit_by_digit(digits: str, language: str) -> str:
 
 def _quantity(whole: str, language: str, kind: str = "cardinal") -> str:
     """A number in words; digit by digit where num2words' words end."""
-    try:
-        words = _in_words(int(whole), language, kind)
-    except (
-        Exception
-    ):  # it raises what comes: OverflowError, KeyError, IndexError, NotImplementedError
-        words = ""
-    return words if words and not has_digits(words) else _digit_by_digit(whole, language)
+    for one in (kind, "cardinal"):
+        try:
+            words = _in_words(int(whole), language, one)
+        except (
+            Exception
+        ):  # it raises what comes: OverflowError, KeyError, IndexError, NotImplementedError
+            continue
+        if words and not has_digits(words):
+            return words
+    return _digit_by_digit(whole, language)
 
 
 def _minus(language: str) -> str:
@@ -274,6 +516,8 @@ def _in_words(number: int, language: str, kind: str = "cardinal") -> str:
     if language == "jpn":  # kana: a voice of eSpeak NG cannot read 二十
         return num2words(number, lang="ja", reading=True)
     words = num2words(number, lang=_KNOWN[language].code, to=kind)
+    if language == "arb":
+        words = _ARABIC_DUAL.sub(r"\1ن", words)
     return " ".join(words.replace(",", "").split())  # no pauses within a number
 
 

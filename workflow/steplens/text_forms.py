@@ -73,8 +73,17 @@ _MIXED = regex.compile(
              [("Latin", "Cyrillic"), ("Latin", "Greek"), ("Latin", "Armenian"), ("Cyrillic", "Greek"),
               ("Cyrillic", "Armenian"), ("Greek", "Armenian")])
 )  # fmt: skip
-# Letters in use: of Latin up to Unicode's Extended-B, of Cyrillic the Slavic ones; and schwa.
-_USUAL = regex.compile(r"[\u0041-\u0250\u0259\u0370-\u045F\u04D8\u04D9\u0531-\u0587]")
+# Letters of the main alphabets, without marks; and schwa. Dze is Macedonian alone.
+_USUAL = regex.compile(r"[A-Za-zıƏəΑ-Ωα-ω\u0400-\u0404\u0406-\u0454\u0456-\u045FӘә\u0531-\u0587]")
+_DZE = "Ѕѕ"
+# An abbreviation with an ending of the language: SMSки.
+_INFLECTED = regex.compile(
+    "|".join(
+        rf"(?:[\p{{{one}}}&&\p{{Lu}}]){{3,}}(?=\p{{Ll}})[\p{{L}}\p{{M}}--\p{{{one}}}]+"
+        for one in _ALIKE
+    ),
+    regex.V1,
+)
 _OF_SCRIPT = {script: regex.compile(rf"\p{{{script}}}") for script in _ALIKE}
 
 
@@ -159,7 +168,7 @@ def spoken_form(text: str, language: str, script: str) -> str:
         unicodedata.normalize("NFC", text).translate(_HYPHENS).translate(_LETTERS.get(language, {}))
     )
     text = _APOSTROPHES.sub("'", text)
-    text = _WORD.sub(lambda word: _of_one_script(word[0], script), text)
+    text = _WORD.sub(lambda word: _of_one_script(word[0], language, script), text)
     return _SPACES.sub(" ", text).strip()
 
 
@@ -174,25 +183,25 @@ def _same_look(character: str, marks: bool = False) -> str:
     return "".join(_same_look(chr(int(code, 16))) for code in codes)
 
 
-def _of_one_script(word: str, script: str) -> str:
+def _of_one_script(word: str, language: str, script: str) -> str:
     """A word of mixed scripts in one: letters of others replaced by those of its own that look alike.
 
     In the language's script if that gives the whole word, else in the one of most of its letters, else
     the word stays: it is mixed on purpose.
     """
-    if word.isascii() or not _MIXED.match(word):
+    if word.isascii() or not _MIXED.match(word) or _INFLECTED.fullmatch(word):
         return word
     counts = {one: len(letters.findall(word)) for one, letters in _OF_SCRIPT.items()}
     most = max(counts, key=lambda one: counts[one])
     own = [script] if counts.get(script) else []
-    folded = (_in_script(word, one) for one in [*own, most])
+    folded = (_in_script(word, one, language) for one in [*own, most])
     return next(filter(None, folded), word)
 
 
-def _in_script(word: str, script: str) -> str:
+def _in_script(word: str, script: str, language: str) -> str:
     """A word in letters of a script alone; empty where one has no look-alike."""
     letters = [
-        _look_alike(letter, script)
+        _look_alike(letter, script, language == "mkd")
         if any(pattern.match(letter) for one, pattern in _OF_SCRIPT.items() if one != script)
         else letter
         for letter in unicodedata.normalize("NFD", word)
@@ -201,7 +210,7 @@ def _in_script(word: str, script: str) -> str:
 
 
 @cache
-def _look_alike(letter: str, script: str) -> str:
+def _look_alike(letter: str, script: str, with_dze: bool = False) -> str:
     """The letter of a script that looks like a letter of another one; empty without any.
 
     Lower-case Greek letters are symbols in other words (TNFα), but for omicron.
@@ -218,7 +227,7 @@ def _look_alike(letter: str, script: str) -> str:
         for one in near
         if len(one) == 1
         and _OF_SCRIPT[script].match(one)
-        and _USUAL.match(one)
+        and (_USUAL.match(one) or (with_dze and one in _DZE))
         and unicodedata.category(one) == unicodedata.category(letter)
         and not unicodedata.decomposition(one)
     }

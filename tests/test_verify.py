@@ -427,6 +427,35 @@ def test_lost_results_other_kinds_of_files_and_linked_folders_are_named(tmp_path
     assert any(one.startswith("results/demo/notes\\nof mine: no check knows") for one in lines)
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("file", "expected the folder of a store, got a file"),
+        ("pipe", "expected the folder of a store, got a named pipe"),
+        ("link", "expected the folder of a store, got a link that leads nowhere"),
+        ("mark", "zarr.json: expected a file, got a named pipe"),
+        ("lost", "its zarr.json was lost"),
+    ],
+)
+def test_what_lies_in_place_of_a_store_is_named(tmp_path, name, words):
+    path = tmp_path / "encoder" / "text" / "deu.zarr"
+    path.parent.mkdir(parents=True)
+    if name == "file":
+        path.write_bytes(b"x")
+    elif name == "pipe":
+        pipe(path)
+    elif name == "link":
+        path.symlink_to("nothing")
+    else:
+        path.mkdir()
+        if name == "mark":
+            pipe(path / "zarr.json")
+    (part,) = Verification(tmp_path, ["deu"], ["t2t"], [1], {}, "float16", 60).parts()
+    (said,) = _checked(part)
+    assert words in said
+    assert isinstance(said, Note) == (name == "lost")
+
+
 @pytest.mark.demo
 def test_commands_name_ten_results_and_then_rules(tmp_path, capsys):
     results = tmp_path / "results" / "demo"

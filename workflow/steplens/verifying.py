@@ -493,9 +493,10 @@ def _print_commands(wrong: Sequence[Path]) -> None:
 def _made_by_rule(path: Path) -> str:
     """The rule that made a result; empty where its metadata do not say."""
     try:
-        return str(read_json_object(metadata_path(_written_last(path)))["steplens:rule"])
+        rule = str(read_json_object(metadata_path(_written_last(path)))["steplens:rule"])
     except (OSError, ValueError, KeyError):
         return ""
+    return rule if rule.isidentifier() else ""
 
 
 def _written_last(path: Path) -> Path:
@@ -545,15 +546,19 @@ def _not_entered(path: Path) -> Iterator[str]:
 def _no_result_yet(path: Path) -> Iterator[str]:
     """What lies in the place of a result and is none."""
     last = _written_last(path)
-    if path.is_dir() and path != last and not os.path.lexists(last):
+    if path.suffix != ".zarr":
+        kind = other_kind(path) or "a link that leads nowhere"
+        yield f"{path}: expected a file, got {kind}; delete it and run the workflow again"
+    elif not path.is_dir():
+        kind = other_kind(path) or ("a file" if path.exists() else "a link that leads nowhere")
+        yield f"{path}: expected the folder of a store, got {kind}; delete it and run the workflow again"
+    elif os.path.lexists(last):
+        kind = other_kind(last) or "a link that leads nowhere"
+        yield f"{last}: expected a file, got {kind}; delete {path} and run the workflow again"
+    else:
         yield Note(
             f"{path}: an interrupted write, or its {last.name} was lost: it counts as not there"
         )
-    elif path != last and path.exists() and not path.is_dir():
-        yield f"{path}: expected the folder of a store, got a file or {other_kind(path) or 'none'}"
-    else:
-        kind = other_kind(last) or "a link that leads nowhere"
-        yield f"{last}: expected a file, got {kind}; delete it and run the workflow again"
 
 
 def _rest(path: Path) -> Iterator[str]:

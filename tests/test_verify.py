@@ -11,14 +11,23 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from conftest import LANGUAGES, ROOT
-from finished_demo import link
+from finished_demo import finished_demo, link
 
 from steplens.atomic import read_parquet
 from steplens.groups import read_root
-from steplens.results_layout import LAYOUT, NO_RESULT, REST, described_by, place_of
+from steplens.results_layout import LAYOUT, NO_RESULT, REST, described_by, entries, place_of
 from steplens.table_metadata import metadata_path
+from steplens.takes import Journal, first_attempts
 from steplens.tasks import TASKS
-from steplens.verifying import Leftover, Note, Part, Verification, _checked, verify
+from steplens.verifying import (
+    Leftover,
+    Note,
+    Part,
+    Verification,
+    _checked,
+    print_verification,
+    verify,
+)
 
 DEMO = ROOT / "results" / "demo"
 SEED = 17
@@ -313,3 +322,167 @@ def test_results_under_other_settings_are_named():
     assert status != 0
     assert "results/demo/steering/texts/asr/deu/step-06.parquet: k: expected 60, got " in said
     assert "results/demo/corpus/deu.parquet" not in said
+
+
+def away(path: Path, folder: Path) -> None:
+    """Move a folder elsewhere, and link it back."""
+    shutil.move(path, folder / path.name)
+    path.symlink_to(folder / path.name)
+
+
+def pipe(path: Path) -> None:
+    """A named pipe in place of what lies there."""
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+
+
+def flip(path: Path) -> None:
+    replace(path, flipped(path, random.Random(SEED)))
+
+
+@pytest.mark.demo
+def test_linked_folders_are_entered_once(tmp_path):
+    """As the message on a full disk advises; a link to a folder that it lies in ends nowhere."""
+    results = tmp_path / "results" / "demo"
+    for part in ("corpus", "decoding/asr/deu.parquet", "decoder/asr/deu"):
+        source, target = DEMO / part, results / part
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, copy_function=link)
+        else:
+            link(source, target)
+    before = list(entries(results))
+    (tmp_path / "other_disk").mkdir()
+    away(results / "decoder" / "asr", tmp_path / "other_disk")
+    assert list(entries(results)) == before
+    whole = verify(demo_verification(results), 2)
+    assert whole.problems == []
+    chunk = results / "decoder" / "asr" / "deu" / "step-06.zarr" / "activation" / "c.0.0"
+    flip(chunk)
+    (results / "decoder" / "asr" / "deu" / "again").symlink_to(results)
+    strange, damaged = sorted(verify(demo_verification(results), 2).problems)
+    assert "decoder/asr/deu/again: this folder is not entered" in strange
+    assert "step-06.zarr: activation/c.0.0: damaged" in damaged
+
+
+# What the rules of the demo name, and the checks of one result alone do not.
+LOST = (
+    "causal/medians/text_encoder.zarr/zarr.json", "steering/texts/asr/deu/step-01.parquet",
+    "causal/texts/decoder/deu/asr.parquet", "steering/effects.csv", "report.html",
+)  # fmt: skip
+OTHER_KIND = {
+    "figures/figure4.png": "a named pipe", "modality/neurons.csv": "a folder",
+    "speech/deu/takes.jsonl": "a named pipe", "speech/fra/takes.jsonl": "a folder",
+    "speech/fra/first_attempts.json": "a named pipe", "inequality/gini.csv": "a link that leads nowhere",
+}  # fmt: skip
+PIPES_WITHIN = (
+    "figures/figure6.svg-metadata.json", "decoder/tr/spa/step-01.zarr/activation/c.0.0",
+    "ranking/speech_encoder.zarr/zarr.json-metadata.json", "encoder/text/jpn.zarr/dump.json",
+)  # fmt: skip
+
+
+@pytest.mark.demo
+def test_lost_results_other_kinds_of_files_and_linked_folders_are_named(tmp_path):
+    """By the rules' own word for what they make; no named pipe is waited for."""
+    results = finished_demo(tmp_path) / "results" / "demo"
+    for name in LOST:
+        (results / name).unlink()
+        metadata_path(results / name).unlink()
+    for name, kind in OTHER_KIND.items():
+        path = results / name
+        path.unlink(missing_ok=True)
+        if kind == "a named pipe":
+            pipe(path)
+        elif kind == "a folder":
+            path.mkdir()
+        else:
+            path.symlink_to("nothing")
+    for name in PIPES_WITHIN:
+        pipe(results / name)
+    (tmp_path / "other_disk").mkdir()
+    away(results / "decoder" / "asr", tmp_path / "other_disk")
+    flip(results / "decoder" / "asr" / "jpn" / "step-11.zarr" / "activation" / "c.0.0")
+    (results / "notes\nof mine").write_text("x")
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2",
+         "--directory", str(tmp_path), "verify"],
+        cwd=tmp_path, env=os.environ | {"COLUMNS": "200"}, text=True, capture_output=True, check=False,
+        timeout=300,
+    )  # fmt: skip
+    said = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert f"problems, {len(LOST)} not there yet" in said
+    (line,) = [one for one in said.splitlines() if one.startswith("not there yet, or lost: ")]
+    for name in LOST:
+        assert f"results/demo/{name.removesuffix('/zarr.json')}" in line
+    for name, kind in OTHER_KIND.items():
+        assert f"results/demo/{name}: expected a file, got {kind}" in said
+    for name in PIPES_WITHIN:
+        lines = [one for one in said.splitlines() if one.startswith(f"results/demo/{name}: ")]
+        assert lines
+        assert all("a named pipe" in one for one in lines)
+    assert "results/demo/decoder/asr/jpn/step-11.zarr: activation/c.0.0: damaged" in said
+    assert "not of this configuration" not in said
+    lines = said.splitlines()
+    assert any(one.startswith("results/demo/notes\\nof mine: no check knows") for one in lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("file", "expected the folder of a store, got a file"),
+        ("pipe", "expected the folder of a store, got a named pipe"),
+        ("link", "expected the folder of a store, got a link that leads nowhere"),
+        ("mark", "zarr.json: expected a file, got a named pipe"),
+        ("lost", "its zarr.json was lost"),
+    ],
+)
+def test_what_lies_in_place_of_a_store_is_named(tmp_path, name, words):
+    path = tmp_path / "encoder" / "text" / "deu.zarr"
+    path.parent.mkdir(parents=True)
+    if name == "file":
+        path.write_bytes(b"x")
+    elif name == "pipe":
+        pipe(path)
+    elif name == "link":
+        path.symlink_to("nothing")
+    else:
+        path.mkdir()
+        if name == "mark":
+            pipe(path / "zarr.json")
+    (part,) = Verification(tmp_path, ["deu"], ["t2t"], [1], {}, "float16", 60).parts()
+    (said,) = _checked(part)
+    assert words in said
+    assert isinstance(said, Note) == (name == "lost")
+
+
+@pytest.mark.demo
+def test_commands_name_ten_results_and_then_rules(tmp_path, capsys):
+    results = tmp_path / "results" / "demo"
+    for part in ("corpus", "decoder", "decoding"):
+        shutil.copytree(DEMO / part, results / part, copy_function=link)
+    damaged = sorted((results / "decoder").glob("*/*/step-01.zarr"))
+    for store in damaged:
+        flip(store / "activation" / "c.0.0")
+    wanted = demo_verification(results)
+    with pytest.raises(ValueError, match=f"{len(damaged)} problems"):
+        print_verification(
+            2, results=results, languages=wanted.languages, tasks=wanted.tasks, steps=wanted.steps,
+            made_by=wanted.made_by, dtype="float16", n_utterances=60,
+        )  # fmt: skip
+    lines = capsys.readouterr().out.splitlines()
+    (removed,) = [one for one in lines if one.startswith("rm -r ")]
+    (again, rules) = [one for one in lines if one.startswith("snakemake ")]
+    assert removed.split()[2:] == [str(store) for store in damaged[:10]]
+    assert again.split()[3:] == [str(store / "zarr.json") for store in damaged[:10]]
+    assert f"and {len(damaged) - 10} more (above)" in "\n".join(lines)
+    assert rules == "snakemake --cores all --forcerun capture"
+
+
+def test_journals_wait_for_no_named_pipe(tmp_path):
+    (tmp_path / "deu").mkdir()
+    for name in ("takes.jsonl", "first_attempts.json"):
+        pipe(tmp_path / "deu" / name)
+    with pytest.raises(ValueError, match="expected a file, got a named pipe"):
+        Journal(tmp_path / "deu" / "takes.jsonl")
+    assert first_attempts(tmp_path / "deu" / "first_attempts.json", "espeak") == {}

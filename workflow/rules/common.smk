@@ -28,6 +28,7 @@ from steplens.tasks import (
     STEERED_TASKS,
     TASKS,
 )
+from steplens.results_layout import entries
 from steplens.table_metadata import code_of, is_kept, settings_of
 from steplens.takes import first_attempts as asked_attempts
 from steplens.xtts_files import check_xtts, xtts_digest
@@ -304,6 +305,33 @@ def settings_of_parts(rule):
     return settings_of({name: value for name, value in rule.params.items() if not callable(value)})
 
 
+def results_on_disk():
+    """Paths of tables, figures, and commit marks of stores that lie in the results, or may."""
+    marks = (one / "zarr.json" if one.suffix == ".zarr" else one for one in entries(RESULTS))
+    return sorted(str(one) for one in marks if is_kept(one))
+
+
+def made_for(targets):
+    """Every file of the run that targets are, or are made of; and what is made together with it."""
+    found = {}
+    queue = [str(one) for one in targets]
+    asked = set()
+    while queue:
+        path = queue.pop()
+        if path in asked or not Path(path).is_relative_to(RESULTS):
+            continue
+        asked.add(path)
+        for rule in workflow.rules:
+            if any(one.match(path) for one in rule.output):
+                wildcards = rule.get_wildcards(path)
+                key = (rule.name, *sorted(wildcards.items()))
+                if key not in found:
+                    found[key] = [str(one.apply_wildcards(wildcards)) for one in rule.output]
+                    queue += map(str, rule.expand_input(wildcards)[0])
+                break
+    return sorted({path for files in found.values() for path in files})
+
+
 def made_now():
     """Path to (settings, code) of every table and store on disk that a rule of this configuration makes.
 
@@ -311,7 +339,7 @@ def made_now():
     run with: what the metadata beside each file is to be compared with.
     """
     found = {}
-    for path in sorted(str(one) for one in RESULTS.rglob("*") if is_kept(one)):
+    for path in results_on_disk():
         for rule in workflow.rules:
             if any(one.match(path) for one in rule.output):
                 wildcards = SimpleNamespace(**rule.get_wildcards(path))

@@ -17,6 +17,7 @@ run_stage(
     steps=params.steps,
     made_by=params.made_by,
     made_now=params.made_now,
+    expected=params.expected,
     dtype=params.dtype,
     n_utterances=params.n_utterances,
     fixed_seconds=params.fixed_seconds,

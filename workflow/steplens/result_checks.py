@@ -18,8 +18,10 @@ from .groups import (
     group_path,
     read_root,
 )
+from .input_files import other_kind
 from .rankings import open_ranking
 from .records import RecordError, from_line
+from .results_layout import walk
 from .steered_outputs import read_part
 from .store_check import check_store
 from .table_metadata import metadata_path
@@ -70,6 +72,21 @@ def check_group(path: Path) -> Iterator[str]:
         yield from check_record(journal)
 
 
+def require_files(path: Path) -> None:
+    """Whether all that lies in a store are files: whoever reads a named pipe waits for ever.
+
+    Raises
+    ------
+    StoreError
+    """
+    for file in walk(path):
+        if kind := other_kind(file):
+            raise StoreError(
+                f"{file}: expected a file of {path}, got {kind}; delete the folder of the store and run "
+                "the workflow again"
+            )
+
+
 def files_of(path: Path) -> Iterator[str]:
     """Metadata and chunks of every array of a committed group, as paths within it."""
     for name in read_root(path)["consolidated_metadata"]["metadata"]:
@@ -82,6 +99,7 @@ def files_of(path: Path) -> Iterator[str]:
 
 def check_whole_store(path: Path) -> Iterator[str]:
     """What is wrong with a store of activations, read whole."""
+    require_files(path)
     check_store(path)
     yield from check_group(path)
 
@@ -93,6 +111,7 @@ def ranking_check(
     rows = list(stores) if rows is None else list(rows)
 
     def check(path: Path) -> Iterator[str]:
+        require_files(path)
         ranking = open_ranking(path, **condition)
         if ranking.languages != rows:
             yield f"languages: expected {rows}, got {ranking.languages}"

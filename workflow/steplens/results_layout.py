@@ -4,9 +4,11 @@ A path within ``results/<run>`` fits one pattern at most. A store or ranking is 
 lies under ``other_speech/`` is the speech half once more.
 """
 
+import os
 import re
+from collections.abc import Callable, Iterator
 from functools import cache
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from .planning import OTHER_SPEECH
@@ -120,6 +122,48 @@ def place_of(path: str) -> Place | None:
 def described_by(path: str) -> str:
     """The file that a file of metadata is of; another path as it is."""
     return path.removesuffix(END)
+
+
+def walk(
+    folder: Path, whole: Callable[[Path], bool] = lambda path: False, above: tuple = ()
+) -> Iterator[Path]:
+    """All files below a folder, sorted, with what lies in linked folders.
+
+    Parameters
+    ----------
+    folder : path
+    whole : callable
+        Whether a folder is given itself. So is one that cannot be listed, or leads to a folder that it lies
+        in.
+    above : tuple
+        Device and inode of the folders that this one lies in.
+    """
+    try:
+        status = folder.stat()
+        inside = sorted(os.listdir(folder))
+    except OSError:
+        yield folder
+        return
+    own = (status.st_dev, status.st_ino)
+    if own in above:
+        yield folder
+        return
+    for path in (folder / name for name in inside):
+        if path.is_dir() and not whole(path):
+            yield from walk(path, whole, (*above, own))
+        else:
+            yield path
+
+
+def entries(results: Path) -> Iterator[Path]:
+    """All that lies in a run: files, stores as a whole, folders in the places of files; links followed."""
+
+    def whole(path: Path) -> bool:
+        within = described_by(path.relative_to(results).as_posix())
+        return path.suffix == ".zarr" or place_of(within) is not None
+
+    if results.exists():
+        yield from walk(results, whole)
 
 
 @cache

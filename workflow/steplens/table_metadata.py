@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import TableError
+from .input_files import open_regular
 
 END = "-metadata.json"
 AGAIN = "delete the file and run the workflow again"
@@ -110,7 +111,7 @@ def metadata_path(path: str | Path) -> Path:
 
 def file_sha256(path: str | Path) -> str:
     """Digest of a file's bytes, in hex."""
-    with Path(path).open("rb") as file:
+    with open_regular(Path(path)) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -175,7 +176,7 @@ def read_metadata(path: str | Path, sha256: str | None = None) -> dict[str, Any]
     sha256 = file_sha256(path) if sha256 is None else sha256
     beside = metadata_path(path)
     try:
-        content = json.loads(beside.read_bytes())
+        content = _json_of(beside)
         own = content[_OWN_DIGEST]
         title, told = content["dc:title"], content["schema:sha256"]
     except FileNotFoundError:
@@ -207,6 +208,11 @@ def read_metadata(path: str | Path, sha256: str | None = None) -> dict[str, Any]
     return content
 
 
+def _json_of(path: Path) -> Any:
+    with open_regular(path) as file:  # a named pipe would keep its reader waiting
+        return json.loads(file.read())
+
+
 def settings_problems(
     path: str | Path, expected: Mapping[str, Any], code: Mapping[str, Any] | None = None
 ) -> Iterator[str]:
@@ -234,7 +240,7 @@ def settings_problems(
     """
     beside = metadata_path(path)
     try:
-        content = json.loads(beside.read_bytes())
+        content = _json_of(beside)
         damaged = content.get(_OWN_DIGEST) != _digest(content)
     except FileNotFoundError:
         return

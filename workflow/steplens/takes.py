@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from .atomic import write_bytes
+from .input_files import open_regular, other_kind
 from .records import RecordError, from_line, read_record, to_line, write_record
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,8 @@ class Journal:
             self._read()
 
     def _read(self) -> None:
-        data = self._path.read_bytes()
+        with open_regular(self._path) as file:
+            data = file.read()
         fitting = []
         lines = data.splitlines(keepends=True)
         for line in lines:
@@ -92,7 +94,7 @@ def first_attempts(path: Path, engine: str | None) -> dict[int, int]:
 
     What was asked of one engine says nothing about another one's takes, nor do files of another language.
     """
-    found = read_record(path)
+    found = None if other_kind(path) else read_record(path)
     if found is None or (found["language"], found["engine"]) != (path.parent.name, engine):
         return {}
     return {int(utterance): attempt for utterance, attempt in found["attempts"].items()}

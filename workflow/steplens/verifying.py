@@ -8,7 +8,8 @@ configuration made is no damage, and noted. What is not there yet is counted, an
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,7 +18,8 @@ from typing import Any
 
 from . import conditions
 from .atomic import TableError, read_csv, read_parquet
-from .groups import COMMIT_MARK, StoreError, open_group, read_root
+from .groups import COMMIT_MARK, StoreError, group_path, open_group, read_root
+from .input_files import other_kind, read_json_object
 from .planning import OTHER_SPEECH
 from .pooled import ALL
 from .progress import progress
@@ -34,7 +36,7 @@ from .result_checks import (
     of_other_inputs,
     ranking_check,
 )
-from .results_layout import NO_RESULT, REST, Place, described_by, place_of
+from .results_layout import NO_RESULT, REST, Place, described_by, entries, place_of
 from .steered_outputs import TRIAL
 from .studies.causal_summary import TRIAL as CAUSAL_TRIAL
 from .studies.twins import TEXT_TWIN
@@ -47,7 +49,8 @@ from .table_metadata import (
 )
 from .tasks import MODALITY_OF
 
-_MOST_NAMED = 5  # of what another configuration made
+_MOST_NAMED = 5  # of what another configuration made, and of what is not there yet
+_MOST_IN_COMMANDS = 10
 
 
 class VerificationError(ValueError):
@@ -68,10 +71,15 @@ class Found:
     """What a verification found."""
 
     n_checked: int = 0
-    n_missing: int = 0
+    missing: list[Path] = field(default_factory=list)  # not there yet
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     wrong: list[Path] = field(default_factory=list)  # results that have problems
+
+    @property
+    def n_missing(self) -> int:
+        """How much is not there yet."""
+        return len(self.missing)
 
 
 @dataclass(frozen=True)
@@ -99,6 +107,8 @@ class Verification:
     made_now : mapping, optional
         Path of every table, store, figure and report on disk that a rule of this configuration makes, to
         (settings, code) of that rule; without it neither is compared, and all on disk is of this run.
+    expected : sequence of str
+        Files that the configuration makes, beyond those that are known from languages, tasks and steps.
     """
 
     results: Path
@@ -112,16 +122,18 @@ class Verification:
     modalities: tuple[str, ...] = ("speech", "text")
     corpus: Path | None = None
     made_now: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]] | None = None
+    expected: Sequence[str] = ()
     _digests: dict[Path, str] = field(default_factory=dict, repr=False, compare=False)
 
     def parts(self) -> Iterator[Part]:
         """Everything that lies in the results, each with its checks; ``Note`` and problem come from these."""
-        for path in self._entries():
+        for path in entries(self.results):
             within = described_by(path.relative_to(self.results).as_posix())
             of = self.results / within
             place = place_of(within)
             if place is None:
-                yield Part(path, [_unknown], can_be_made=False)
+                unknown = _not_entered if path.is_dir() and path.suffix != ".zarr" else _unknown
+                yield Part(path, [unknown], can_be_made=False)
             elif place.what == REST:
                 yield Part(path, [_rest], can_be_made=False)
             elif place.what == NO_RESULT:
@@ -134,14 +146,9 @@ class Verification:
             elif is_there(path):
                 half = self._other_half if place.other_speech else self
                 yield half._part(path, place)
-
-    def _entries(self) -> Iterator[Path]:
-        """Files in the results, and stores as a whole, sorted."""
-        for folder, folders, files in os.walk(self.results):
-            folders.sort()
-            stores = [name for name in folders if name.endswith(".zarr")]
-            folders[:] = [name for name in folders if name not in stores]
-            yield from (Path(folder) / name for name in sorted([*files, *stores]))
+            else:
+                kept = is_kept(path) or path.suffix == ".zarr"
+                yield Part(path, [_no_result_yet], can_be_made=kept and place.what != "part")
 
     def _is_of_this_run(self, path: Path, place: Place) -> bool:
         language, step = place.wildcards.get("language"), place.wildcards.get("step")
@@ -177,8 +184,8 @@ class Verification:
         kept = is_kept(mark) and place.what != "part"
         return Part(path, [check, self._check_metadata] if kept else [check], can_be_made=kept)
 
-    def missing(self) -> int:
-        """How many of the corpora, audio, stores, decoded sentences and rankings are not there yet."""
+    def missing(self) -> list[Path]:
+        """What is not there yet: corpora, audio, stores, decoded sentences, rankings, and ``expected``."""
         expected = [*map(self._corpus, self.languages), *self._of_the_model()]
         folder = self.results / "ranking" / "modality"
         if folder.is_dir():
@@ -190,7 +197,10 @@ class Verification:
             ]
         if (self.results / OTHER_SPEECH).is_dir():
             expected += self._other_half._of_the_model()
-        return sum(not is_there(path) for path in expected)
+        expected += [group_path(path) for path in self.expected]
+        return [
+            path for path in dict.fromkeys(expected) if not os.path.lexists(_written_last(path))
+        ]
 
     def _of_the_model(self) -> Iterator[Path]:
         """Speech, what the model made of the sentences, and rankings of it."""
@@ -404,7 +414,7 @@ def verify(verification: Verification, threads: int) -> Found:
     threads : int
         Parts at a time.
     """
-    found = Found(n_missing=verification.missing())
+    found = Found(missing=verification.missing())
     parts = list(verification.parts())
     with ThreadPoolExecutor(threads) as pool, progress(len(parts), "verify", "part") as bar:
         said = []
@@ -443,32 +453,67 @@ def print_verification(threads: int, **wanted: Any) -> None:
     verification = Verification(**wanted)
     found = verify(verification, threads)
     for problem in found.problems:
-        print(problem, flush=True)
+        print(_one_line(problem), flush=True)
     left = [note for note in found.notes if isinstance(note, Leftover)]
     for note in found.notes:
         if not isinstance(note, Leftover):
-            print(f"note: {note}", flush=True)
+            print(_one_line(f"note: {note}"), flush=True)
     if left:
-        more = f" and {len(left) - _MOST_NAMED} more" if len(left) > _MOST_NAMED else ""
-        print(
-            f"note: not of this configuration, and not looked into: {', '.join(left[:_MOST_NAMED])}{more}"
-        )
+        print(f"note: not of this configuration, and not looked into: {_some(left)}")
+    if found.missing:
+        print(f"not there yet, or lost: {_some(found.missing)}")
     print(
         f"{found.n_checked} stores, rankings, tables and other files checked, "
         f"{len(found.problems)} problems, {found.n_missing} not there yet",
         flush=True,
     )
     if found.wrong:
-        # By name: what is finished asks for nothing that it was made of.
-        targets = [path / COMMIT_MARK if path.suffix == ".zarr" else path for path in found.wrong]
-        print("Look at them. To make them again, with the options of this call beside them:")
-        print("rm -r", *found.wrong)
-        print("snakemake --cores all", *targets, flush=True)
+        _print_commands(found.wrong)
     if found.problems:
         raise VerificationError(
             f"{verification.results}: expected results that are whole and belong together, got "
             f"{len(found.problems)} problems (above, with what to do)"
         )
+
+
+def _print_commands(wrong: Sequence[Path]) -> None:
+    """How to make results again. By name: what is finished asks for nothing that it was made of."""
+    named, others = wrong[:_MOST_IN_COMMANDS], wrong[_MOST_IN_COMMANDS:]
+    targets = [_written_last(path) for path in named]
+    print("Look at them. To make them again, with the options of this call beside them:")
+    print(_one_line(f"rm -r {shlex.join(map(str, named))}"))
+    print(_one_line(f"snakemake --cores all {shlex.join(map(str, targets))}"), flush=True)
+    if others:
+        rules = sorted({rule for path in wrong if (rule := _made_by_rule(path))})
+        print(f"and {len(others)} more (above). All that the same rules make is made again by:")
+        print(_one_line(f"snakemake --cores all --forcerun {shlex.join(rules)}"))
+        print("Then verify again: what still has a problem is to be deleted by name.", flush=True)
+
+
+def _made_by_rule(path: Path) -> str:
+    """The rule that made a result; empty where its metadata do not say."""
+    try:
+        rule = str(read_json_object(metadata_path(_written_last(path)))["steplens:rule"])
+    except (OSError, ValueError, KeyError):
+        return ""
+    return rule if rule.isidentifier() else ""
+
+
+def _written_last(path: Path) -> Path:
+    """The file with which a result is there."""
+    return path / COMMIT_MARK if path.suffix == ".zarr" else path
+
+
+def _some(paths: Sequence[Any]) -> str:
+    more = f" and {len(paths) - _MOST_NAMED} more" if len(paths) > _MOST_NAMED else ""
+    return _one_line(", ".join(map(str, paths[:_MOST_NAMED]))) + more
+
+
+def _one_line(text: str) -> str:
+    """What may hold names of files, for a line of its own: line feeds and the like as escapes."""
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode() for one in text
+    )
 
 
 def _checked(part: Part) -> list[str]:
@@ -489,6 +534,31 @@ def _named(path: Path, problem: str) -> str:
 
 def _unknown(path: Path) -> Iterator[str]:
     yield f"{path}: no check knows this file: nothing of steplens writes it there; move it elsewhere"
+
+
+def _not_entered(path: Path) -> Iterator[str]:
+    yield (
+        f"{path}: this folder is not entered: it cannot be listed, or leads to a folder that it lies in; "
+        "move it elsewhere, or let it be read"
+    )
+
+
+def _no_result_yet(path: Path) -> Iterator[str]:
+    """What lies in the place of a result and is none."""
+    last = _written_last(path)
+    if path.suffix != ".zarr":
+        kind = other_kind(path) or "a link that leads nowhere"
+        yield f"{path}: expected a file, got {kind}; delete it and run the workflow again"
+    elif not path.is_dir():
+        kind = other_kind(path) or ("a file" if path.exists() else "a link that leads nowhere")
+        yield f"{path}: expected the folder of a store, got {kind}; delete it and run the workflow again"
+    elif os.path.lexists(last):
+        kind = other_kind(last) or "a link that leads nowhere"
+        yield f"{last}: expected a file, got {kind}; delete {path} and run the workflow again"
+    else:
+        yield Note(
+            f"{path}: an interrupted write, or its {last.name} was lost: it counts as not there"
+        )
 
 
 def _rest(path: Path) -> Iterator[str]:

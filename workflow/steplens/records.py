@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .atomic import write_text
+from .input_files import open_regular
 
 log = logging.getLogger(__name__)
 
@@ -62,10 +63,11 @@ def write_record(record: Mapping[str, Any], path: Path) -> None:
 def read_record(path: Path) -> dict[str, Any] | None:
     """The record of ``write_record``; None without the file, and, with a warning, where it does not fit."""
     try:
-        return from_line(path.read_bytes())
+        with open_regular(path) as file:
+            return from_line(file.read())
     except FileNotFoundError:
         return None
-    except RecordError as error:
+    except ValueError as error:  # no file, or a record that does not fit
         log.warning("%s: counts as not there: %s", path, error)
         return None
 

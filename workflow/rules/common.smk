@@ -311,6 +311,12 @@ def results_on_disk():
     return sorted(str(one) for one in marks if is_kept(one))
 
 
+def maker_of(path):
+    """The rule that makes a file; None where no rule does."""
+    fitting = (one for one in workflow.rules if any(output.match(path) for output in one.output))
+    return next(fitting, None)
+
+
 def made_for(targets):
     """Every file of the run that targets are, or are made of; and what is made together with it."""
     found = {}
@@ -321,14 +327,14 @@ def made_for(targets):
         if path in asked or not Path(path).is_relative_to(RESULTS):
             continue
         asked.add(path)
-        for rule in workflow.rules:
-            if any(one.match(path) for one in rule.output):
-                wildcards = rule.get_wildcards(path)
-                key = (rule.name, *sorted(wildcards.items()))
-                if key not in found:
-                    found[key] = [str(one.apply_wildcards(wildcards)) for one in rule.output]
-                    queue += map(str, rule.expand_input(wildcards)[0])
-                break
+        maker = maker_of(path)
+        if maker is None:
+            continue
+        wildcards = maker.get_wildcards(path)
+        key = (maker.name, *sorted(wildcards.items()))
+        if key not in found:
+            found[key] = [str(one.apply_wildcards(wildcards)) for one in maker.output]
+            queue += map(str, maker.expand_input(wildcards)[0])
     return sorted({path for files in found.values() for path in files})
 
 
@@ -340,19 +346,19 @@ def made_now():
     """
     found = {}
     for path in results_on_disk():
-        for rule in workflow.rules:
-            if any(one.match(path) for one in rule.output):
-                wildcards = SimpleNamespace(**rule.get_wildcards(path))
-                if getattr(wildcards, "lang", LANGUAGES[0]) not in LANGUAGES:
-                    continue
-                if int(getattr(wildcards, "tt", STEPS[0])) not in STEPS:
-                    continue
-                params = {
-                    name: value(wildcards) if callable(value) else value
-                    for name, value in rule.params.items()
-                }
-                found[path] = settings_of(params), code_of(params)
-                break
+        maker = maker_of(path)
+        if maker is None:
+            continue
+        wildcards = SimpleNamespace(**maker.get_wildcards(path))
+        if getattr(wildcards, "lang", LANGUAGES[0]) not in LANGUAGES:
+            continue
+        if int(getattr(wildcards, "tt", STEPS[0])) not in STEPS:
+            continue
+        params = {
+            name: value(wildcards) if callable(value) else value
+            for name, value in maker.params.items()
+        }
+        found[path] = settings_of(params), code_of(params)
     return found
 
 

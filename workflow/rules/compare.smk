@@ -6,10 +6,10 @@ RELIABILITY_TABLES = ("stability", "null_ratio")  # of rule reliability
 LEARNING_CURVE = "learning_curve"  # of the rule of that name
 
 
-def maker_of_parts(table):
-    """The rule that makes a table of one step."""
-    others = dict.fromkeys(RELIABILITY_TABLES, "reliability") | {LEARNING_CURVE: "learning_curve"}
-    return getattr(rules, others.get(table, "compare_step"))
+# Tables of one step that another rule than compare_step makes, and which.
+MADE_ELSEWHERE = dict.fromkeys(RELIABILITY_TABLES, "reliability") | {
+    LEARNING_CURVE: "learning_curve"
+}
 
 
 rule compare_step:
@@ -74,7 +74,9 @@ rule gather_comparison:
         runtime=5,
     params:
         code=code_digest("gathering", script="gather"),
-        parts=lambda wildcards: settings_of_parts(maker_of_parts(wildcards.table)),
+        parts=lambda wildcards: settings_of_parts(
+            getattr(rules, MADE_ELSEWHERE.get(wildcards.table, "compare_step"))
+        ),
     script:
         "../scripts/gather.py"
 

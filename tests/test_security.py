@@ -22,7 +22,7 @@ from conftest import ROOT
 from fleurs_files import LANGUAGES, member, tone, wav, write_archive
 from small_xtts import SPEAKERS, write_small_xtts
 
-from steplens.atomic import TableError, read_parquet
+from steplens.atomic import TableError, read_parquet, write_csv
 from steplens.checkpoint import check_checkpoint, checkpoint_digest, require_unchanged
 from steplens.config import ConfigError
 from steplens.engines import Request, recorded
@@ -241,7 +241,8 @@ def test_object_arrays_of_numpy_are_not_read(tmp_path, evil):
 def test_a_csv_is_text(tmp_path, evil):
     """Whatever stands in it."""
     path = tmp_path / "speech_quality.csv"
-    path.write_text("language,utterance,left_out\n__import__('os').mkdir('x'),1,True\n")
+    row = {"language": "__import__('os').mkdir('x')", "utterance": 1, "left_out": True}
+    write_csv(pd.DataFrame([row]), path)
     assert list(read_left_out(path)) == ["__import__('os').mkdir('x')"]
     assert not Path("x").exists()
 

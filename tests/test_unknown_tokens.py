@@ -5,10 +5,10 @@ import logging
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import made_by
+from conftest import made_by, write_table
 from fleurs_files import LANGUAGES, line, write_split
 
-from steplens.atomic import write_parquet
+from steplens.atomic import write_csv
 from steplens.decoding import decode
 from steplens.encoding import encode
 from steplens.models import load_tokenizer
@@ -29,7 +29,8 @@ def tokenizer(source):
 def run(source, tmp_path_factory):
     """Three German sentences through encode and decode, of which one has Chinese characters."""
     folder = tmp_path_factory.mktemp("run")
-    write_parquet(pd.DataFrame({"utterance": [4, 5, 6], "text": TEXTS}), folder / "deu.parquet")
+    sentences = pd.DataFrame({"utterance": [4, 5, 6], "text": TEXTS})
+    write_table(sentences, folder / "deu.parquet", language="deu")
     store = folder / "text.zarr"
     encode(
         source, "text", "deu", folder / "deu.parquet", None, store, "float32", 4, made_by(source)
@@ -112,9 +113,10 @@ def test_recognition_has_the_counts_of_every_task_and_language(run, tmp_path, ca
     """Without the sentences that are left out; empty where a task reads speech."""
     write_split(tmp_path, LANGUAGES["eng"], "test", [line(one) for one in (4, 5, 6)])
     spoken = pd.read_parquet(run / "without.parquet").assign(n_unknown_output=[2, 0, 1])
-    write_parquet(spoken, tmp_path / "asr.parquet")
+    write_table(spoken, tmp_path / "asr.parquet", task="asr", language="deu")
     quality = tmp_path / "quality.csv"
-    quality.write_text("language,utterance,left_out\ndeu,6,True\ndeu,5,False\n")
+    rows = {"language": ["deu", "deu"], "utterance": [6, 5], "left_out": [True, False]}
+    write_csv(pd.DataFrame(rows), quality)
     score_decoding(
         {"deu": run / "deu.parquet"},
         {("asr", "deu"): tmp_path / "asr.parquet", ("tr", "deu"): run / "tr.parquet"},

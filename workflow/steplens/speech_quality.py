@@ -82,7 +82,8 @@ def _tell_of_none(table: pd.DataFrame) -> None:
         return
     part = table[table["language"] == empty[0]]
     # Of a reason what comes before its numbers: "CER", "too long", "recording".
-    reasons = part["reason"].str.split("; ").explode().str.extract(r"^([^\d:(]*)")[0].str.strip()
+    reasons = part["reason"].str.split("; ").explode().str.split(r"[\d:(]", n=1, regex=True).str[0]
+    reasons = reasons.str.strip()
     counts = reasons[reasons != ""].str.slice(stop=60).value_counts(sort=True).head(3)
     told = ", ".join(f"{reason} {n} times" for reason, n in counts.items())
     problem = (

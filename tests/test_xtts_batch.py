@@ -242,7 +242,7 @@ SENTENCES = (
 
 
 @pytest.fixture
-def stage(german, tmp_path, monkeypatch):
+def stage(german, checkpoint, tmp_path, monkeypatch):
     """Stage speech of some sentences with the small XTTS in batches of two, two to a window.
 
     Those of short sentences are too long, as random weights make them, and made twice.
@@ -260,13 +260,16 @@ def stage(german, tmp_path, monkeypatch):
         "max_silent_share": 1.0, "max_clipped_share": 1.0,
     }  # fmt: skip
 
+    # For the text front end, which reads the checkpoint's configuration and vocabulary.
+    settings = {"path": str(checkpoint), "revision": None, "accept_cpml": True}
+
     def run(folder, n=None):
         texts = SENTENCES[:n]
         corpus = pd.DataFrame({"utterance": range(len(texts)), "raw_transcription": texts})
         write_parquet(corpus.assign(recordings="[]"), tmp_path / "corpus.parquet")
         output = folder / "deu.parquet"
         speech.synthesize_corpus(
-            tmp_path / "corpus.parquet", DEU, "xtts", {}, checks, {}, 1, 1, output
+            tmp_path / "corpus.parquet", DEU, "xtts", settings, checks, {}, 1, 1, output
         )
         return files(folder)
 

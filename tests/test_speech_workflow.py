@@ -258,6 +258,7 @@ def test_verify_looks_into_the_other_voice_too(project, compared):
             path.write_bytes(content)
     said = damaged.stdout + damaged.stderr
     assert damaged.returncode != 0
+    assert "2 problems" in said
     assert re.search(
         r"other_speech/decoder/s2t/cmn/step-01\.zarr\S*: activation/c\.0\.0: damaged", said
     ), said

@@ -48,6 +48,9 @@ class Package:
         path.parent.mkdir(exist_ok=True)
         path.write_text(textwrap.dedent(text).strip() + "\n", encoding="utf-8")
 
+    def remove(self, name):
+        (self._folder / f"{name}.py").unlink()
+
     def append(self, name, line):
         with (self._folder / f"{name}.py").open("a", encoding="utf-8") as file:
             file.write(f"{line}\n")
@@ -63,6 +66,7 @@ class Package:
     @staticmethod
     def _forget():
         digesting._parsed.cache_clear()
+        digesting._deep_digest.cache_clear()
         digesting.code_digest.cache_clear()
 
 
@@ -138,6 +142,66 @@ def test_a_changed_expression_changes_the_digest(package, old, new):
     assert package.digest("encoding") != before
 
 
+MOVED = {
+    "encoding": """
+        from steplens.rooms import store
+        from steplens import progress
+        from steplens.job import run
+        from steplens.rooms.columns import table
+        def encode(n):
+            return table(n) + 1
+    """,
+    "rooms/store": FILES["store"],
+    "rooms/columns": FILES["sites"].replace("from .nested.deep", "from ..nested.deep"),
+}
+
+
+def test_moving_modules_and_renaming_them_leaves_the_digest_alone(package):
+    before = package.digest("encoding")
+    for name in ("store", "sites"):
+        package.remove(name)
+    for name, text in MOVED.items():
+        package.write(name, text)
+    assert {"rooms.store", "rooms.columns", "nested.deep"} <= set(package.used("encoding"))
+    assert package.digest("encoding") == before
+    package.append("rooms/columns", "added = 1")
+    assert package.digest("encoding") != before
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("from .base import one", "from .other import one"),
+        ("from .base import one", "from .base import two as one"),
+        ("from .base import one", "from . import base as one"),
+        ("from . import base, other", "from . import base as other, other as base"),
+    ],
+)
+def test_what_is_imported_under_a_name_counts(package, old, new):
+    """Though both modules are used before and after, and no other line is changed."""
+    for name in ("base", "other"):
+        package.write(name, f"one = two = '{name}'")
+    both = "from . import base, other\nfrom .base import one\nx = one"
+    package.write("stage", both)
+    before = package.digest("stage")
+    package.write("stage", both.replace(old, new))
+    assert package.used("stage") == ["base", "other", "stage"]
+    assert package.digest("stage") != before
+
+
+@pytest.mark.parametrize("line", ["import steplens.sites", "import numpy, steplens as lens"])
+def test_an_import_that_cannot_be_followed_is_an_error(package, line):
+    package.write("encoding", line)
+    with pytest.raises(ValueError, match=r"line 1: expected from steplens\.… import"):
+        package.digest("encoding")
+
+
+def test_a_circle_of_imports_is_an_error_that_shows_it(package):
+    package.write("base", "from .nested.deep import width")
+    with pytest.raises(ValueError, match=r"got base -> nested\.deep -> base$"):
+        package.digest("base")
+
+
 def test_a_script_counts_where_it_is_named(package, tmp_path, monkeypatch):
     """What hands settings to the stage is code of the stage; its comments are not."""
     monkeypatch.setattr(digesting, "_SCRIPTS", tmp_path)
@@ -147,6 +211,9 @@ def test_a_script_counts_where_it_is_named(package, tmp_path, monkeypatch):
         digesting.code_digest.cache_clear()
         return digesting.code_digest("encoding", script="script")
 
+    head = "import sys\nsys.path.insert(0, 'a')\nrun_stage('a.b:encode')"
+    assert digest(head) == digest(head.replace("'a'", "'b'").replace("a.b:", "c:"))
+    assert digest(head) != digest(head.replace(":encode", ":decode"))
     first = digest('"""Runs it."""\nrun(k=1)\n')
     assert first == digest('"""Runs."""\nrun(k=1)  # it\n')
     assert first != digest('"""Runs it."""\nrun(k=2)\n')

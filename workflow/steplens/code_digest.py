@@ -1,15 +1,17 @@
 """A digest of the code that a stage really uses, so that a stage runs again when it changed.
 
 Snakemake notices a changed script by its file time and an imported module not at all. This digest,
-passed to a rule as a parameter, follows the imports of a module within steplens, and sees neither
-comments nor docstrings nor file times: a checkout redoes nothing, a changed line of code does. Nor does
-it depend on the version of Python.
+passed to a rule as a parameter, follows the imports of a module within steplens. It sees neither
+comments, docstrings and file times nor where a module lies: a checkout redoes nothing, moving a module
+to another room redoes nothing, and a changed line of code redoes what uses it. Nor does it depend on
+the version of Python.
 """
 
 import ast
 import hashlib
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 _PACKAGE = Path(__file__).parent
+_PACKAGE_NAME = "steplens"
 _SCRIPTS = _PACKAGE.parent / "scripts"
 # These tell people what goes on, or are seen in other parameters; no result depends on them.
 _WITHOUT_EFFECT = frozenset(
@@ -51,31 +54,55 @@ def _is_for_types(node: ast.stmt) -> bool:
 
 
 @cache
-def _parsed(module: str) -> tuple[str, frozenset[str]]:
-    """Digest of the code without comments and docstrings, and the steplens modules that it imports."""
+def _parsed(module: str) -> tuple[str, tuple[tuple[str, str, str], ...]]:
+    """Digest of a module's own code, and what it imports of steplens: (module, name, name here) each.
+
+    The code is without comments, docstrings and imports of steplens. Where a module is imported, and
+    not something in it, the name is empty.
+    """
     path = _PACKAGE.joinpath(*module.split("."))
     package = module.split(".") if path.is_dir() else module.split(".")[:-1]
     path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     digest, imported = _KNOWN.get(path.read_bytes(), _parse)
-    modules = set()
-    for level, parent, name in imported:
-        # One dot is the module's own package: steplens itself, or a folder in it.
-        base = package[: len(package) + 1 - level]
+    found = []
+    for level, parent, name, here in imported:
+        # One dot is the module's own package: steplens itself, or a folder in it. No dot is steplens.
+        base = package[: len(package) + 1 - level] if level else []
         parents = [*base, parent] if parent else base
-        for parts in (parents, [*parents, name]):
-            if parts and _exists(".".join(parts)):
-                modules.add(".".join(parts))
-    return digest, frozenset(modules - _WITHOUT_EFFECT)
+        whole = ".".join([*parents, name])
+        if _exists(whole):
+            found.append((whole, "", here))
+        elif parents:
+            found.append((".".join(parents), name, here))
+    return digest, tuple(one for one in found if one[0] not in _WITHOUT_EFFECT)
 
 
-def _parse(source: bytes) -> tuple[str, list[tuple[int, str, str]]]:
-    """Digest of the code alone, and its relative imports: (dots, module, name) each."""
+_Imported = list[tuple[int, str, str, str]]  # dots, module, name, name here
+
+
+def _parse(source: bytes) -> tuple[str, _Imported]:
+    """Digest of the code alone, and its imports of steplens."""
+    return _parse_tree(ast.parse(source))
+
+
+def _parse_script(source: bytes) -> tuple[str, _Imported]:
+    """As ``_parse``, of a script: neither where the package lies counts nor the module of its stage."""
     tree = ast.parse(source)
+    tree.body = [node for node in tree.body if not ast.unparse(node).startswith("sys.path.insert")]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and re.fullmatch(r"[\w.]+:\w+", str(node.value)):
+            node.value = str(node.value).partition(":")[2]
+    return _parse_tree(tree)
+
+
+def _parse_tree(tree: ast.Module) -> tuple[str, _Imported]:
     tree.body = [node for node in tree.body if not _is_for_types(node)]
     imported = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            imported += [(node.level, node.module or "", alias.name) for alias in node.names]
+        for field in ("body", "orelse", "finalbody"):
+            if isinstance(statements := getattr(node, field, None), list):
+                imported += [one for statement in statements for one in _imports(statement)]
+                setattr(node, field, [one for one in statements if not _imports(one)])
         if (
             isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef)
             and node.body
@@ -84,6 +111,26 @@ def _parse(source: bytes) -> tuple[str, list[tuple[int, str, str]]]:
         ):
             node.body = node.body[1:]
     return hashlib.sha256(_plain(tree).encode()).hexdigest(), imported
+
+
+def _imports(node: ast.stmt) -> _Imported:
+    """What a statement imports of steplens; nothing where it is another statement."""
+    if isinstance(node, ast.Import) and any(
+        alias.name.split(".")[0] == _PACKAGE_NAME for alias in node.names
+    ):
+        raise ValueError(
+            f"line {node.lineno}: expected from {_PACKAGE_NAME}.… import …, got import {_PACKAGE_NAME}: "
+            "the digest of a stage's code cannot follow it"
+        )
+    if not isinstance(node, ast.ImportFrom):
+        return []
+    parts = node.module.split(".") if node.module else []
+    if not node.level and parts.pop(0) != _PACKAGE_NAME:
+        return []
+    return [
+        (node.level, ".".join(parts), alias.name, alias.asname or alias.name)
+        for alias in node.names
+    ]
 
 
 def _plain(node: Any) -> str:
@@ -156,13 +203,31 @@ def used_modules(*modules: str) -> list[str]:
         module = waiting.pop()
         if module not in found:
             found.add(module)
-            waiting.extend(_parsed(module)[1])
+            waiting.extend(imported for imported, _, _ in _parsed(module)[1])
     return sorted(found)
 
 
 @cache
+def _deep_digest(module: str) -> str:
+    """Digest of a module's code and, by their own digests and no path, of all that it imports."""
+    code, imported = _parsed(module)
+    if module in _OPEN:
+        circle = " -> ".join([*_OPEN[_OPEN.index(module) :], module])
+        raise ValueError(f"expected modules that import no circle, got {circle}")
+    _OPEN.append(module)
+    try:
+        lines = sorted(f"{_deep_digest(one)} {name} {here}" for one, name, here in imported)
+    finally:
+        _OPEN.pop()
+    return hashlib.sha256("\n".join([code, *lines]).encode()).hexdigest()
+
+
+_OPEN: list[str] = []  # modules whose digest is being made
+
+
+@cache
 def code_digest(*modules: str, script: str | None = None) -> str:
-    """Sixteen hex digits over the code of ``used_modules(*modules)``.
+    """Sixteen hex digits over the code of modules and of all that they import within steplens.
 
     Parameters
     ----------
@@ -174,7 +239,7 @@ def code_digest(*modules: str, script: str | None = None) -> str:
     digest = hashlib.sha256()
     if script is not None:
         source = (_SCRIPTS / f"{script}.py").read_bytes()
-        digest.update(f"{script}.py\n{_KNOWN.get(source, _parse)[0]}\n".encode())
-    for module in used_modules(*modules):
-        digest.update(f"{module}\n{_parsed(module)[0]}\n".encode())
+        digest.update(f"{_KNOWN.get(source, _parse_script)[0]}\n".encode())
+    for one in sorted(map(_deep_digest, modules)):
+        digest.update(f"{one}\n".encode())
     return digest.hexdigest()[:16]

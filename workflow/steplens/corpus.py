@@ -19,8 +19,7 @@ import pandas as pd
 import regex
 
 from .atomic import write_parquet
-from .file_heads import instead_of_content
-from .input_files import open_regular
+from .input_files import instead_of_content, open_regular
 from .languages import Language
 from .text_forms import read_form, refusal
 from .writing import letter_pattern

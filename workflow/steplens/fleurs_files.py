@@ -6,8 +6,8 @@ from pathlib import Path
 
 from .content_digest import files_digest
 from .errors import ConfigError, shown
-from .file_heads import instead_of_content
 from .hub import is_hub_name
+from .input_files import instead_of_content
 from .languages import Language
 from .project import project_path
 

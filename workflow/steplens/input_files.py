@@ -1,7 +1,8 @@
 """Files of anybody's, read with care: only regular ones, of no more bytes and depth than can be meant.
 
 A named pipe in place of a file would make its reader wait for ever, a device has no end, and a huge or
-deeply nested JSON takes all memory or the interpreter's stack.
+deeply nested JSON takes all memory or the interpreter's stack. Or a file has a name and not the content:
+what a clone without git-lfs or a browser leaves.
 """
 
 import json
@@ -14,6 +15,9 @@ from .errors import shown
 
 MAX_JSON_BYTES = 128 * 2**20  # ten times the largest that is published, a generation_config.json
 MAX_JSON_DEPTH = 50
+
+_POINTER = b"version https://git-lfs.github.com/spec/"
+_WEB_PAGE = (b"<!doctype", b"<html", b"<head", b"<?xml")
 
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -57,6 +61,25 @@ def _other_kind(mode: int) -> str:
     return "" if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "something else")
 
 
+def instead_of_content(path: Path) -> str:
+    """What a file is in place of what its name says, and how to get that; empty if nothing shows."""
+    kind = other_kind(path)
+    if kind:
+        return f"{kind}: put the file itself there"
+    with open_regular(path) as file:
+        head = file.read(512)
+    if not head:
+        return "an empty file: fetch it again"
+    if head.startswith(_POINTER):
+        return (
+            f"a pointer of git-lfs to the file: in the clone that it stands in, run git lfs pull "
+            f"--include='**/{path.name}'"
+        )
+    if head.lstrip().lower().startswith(_WEB_PAGE):
+        return "a web page: download the file itself, for example with `snakemake fetch`"
+    return ""
+
+
 def read_json_object(path: Path, at_most: int = MAX_JSON_BYTES) -> dict[str, Any]:
     """The content of a JSON file that is an object.
 
@@ -80,8 +103,6 @@ def read_json_object(path: Path, at_most: int = MAX_JSON_BYTES) -> dict[str, Any
     except RecursionError:
         too_deep = True
     except ValueError as error:
-        from .file_heads import instead_of_content
-
         instead = instead_of_content(path)
         raise ValueError(
             f"{path}: expected JSON"

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from .errors import CheckpointError, shown
-from .file_heads import instead_of_content
-from .input_files import open_regular
+from .input_files import instead_of_content, open_regular
 
 _MAX_HEADER_BYTES = 100_000_000  # as safetensors itself has it
 _MAX_NUMBER = 2**64 - 1

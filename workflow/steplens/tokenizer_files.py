@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import CheckpointError, shown
-from .file_heads import instead_of_content
-from .input_files import MAX_JSON_BYTES, open_regular
+from .input_files import MAX_JSON_BYTES, instead_of_content, open_regular
 from .model_files import ModelFiles
 
 CONFIG = "tokenizer_config.json"

@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..audio import SAMPLING_RATE_HZ, read_recording, resample
-from ..file_heads import instead_of_content
-from ..input_files import open_regular, other_kind
+from ..input_files import instead_of_content, open_regular, other_kind
 from . import Request, Take
 
 if TYPE_CHECKING:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 
+from .project import PROJECT
 from .writing import letter_pattern, share_letters
 
-TABLE = Path(__file__).resolve().parents[2] / "resources" / "languages.tsv"
+TABLE = PROJECT / "resources" / "languages.tsv"
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 from .atomic import atomic_path
 from .planning import GPU_RULES, PUBLISHED, REFERENCE, UNIT_OF, Model, rate_name
+from .project import PROJECT
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class RateError(ValueError):
     """A row of the rates that cannot be used; the message says which, and what was expected."""
 
 
-RATES = Path(__file__).resolve().parents[2] / "resources" / "rates.tsv"
+RATES = PROJECT / "resources" / "rates.tsv"
 
 
 def load_rates(table: Path = RATES) -> list[Rate]:

@@ -8,7 +8,9 @@ trained on would be nearer to the point, where somebody has them by language: do
 import csv
 from pathlib import Path
 
-TABLE = Path(__file__).resolve().parents[2] / "resources" / "resource_levels.tsv"
+from .project import PROJECT
+
+TABLE = PROJECT / "resources" / "resource_levels.tsv"
 _COLUMNS = ["code", "level", "source"]
 
 

@@ -38,7 +38,7 @@ include: "workflow/rules/tables.smk"
 
 for study in CONFIG.studies:
 
-    include: f"workflow/rules/{study}.smk"
+    include: f"workflow/rules/studies/{study}.smk"
 
 
 include: "workflow/rules/figures.smk"
@@ -61,13 +61,13 @@ if workflow.exec_mode == ExecMode.DEFAULT:
 onstart:
     # Not for a dry run or a plan: only what is about to be used must be there. Imported here, since
     # every job reads this file.
-    from steplens.config_files import origin_note
-    from steplens.disk_space import DiskSpaceError
+    from steplens.config.files import origin_note
+    from steplens.files.disk_space import DiskSpaceError
     from steplens.errors import TableError
-    from steplens.file_times import settle_future_times
-    from steplens.groups import StoreError
-    from steplens.run_lock import lock_run
-    from steplens.start_checks import check_start
+    from steplens.files.file_times import settle_future_times
+    from steplens.store.groups import StoreError
+    from steplens.jobs.locks import lock_run
+    from steplens.planning.start_checks import check_start
 
     logger.info(origin_note(CONFIG, workflow.overwrite_configfiles))
     try:

@@ -34,7 +34,7 @@ def main() -> None:
     table = arguments.output / "bench.csv"
     for stage in arguments.stages or STAGES:
         print(f"{stage}:", flush=True)
-        measure = importlib.import_module(f".{stage}", __package__).measure
+        measure = importlib.import_module(f".stages.{stage}", __package__).measure
         rows = []
         for row in measure(full=arguments.full, device=arguments.device):
             rows.append(replace(row, stage=stage))

@@ -1,7 +1,7 @@
 """What do bootstrap intervals of the diagonal ratio and of the Spearman concentration cover?
 
     python -m benchmarks.coverage                             # tables in results/bench
-    python -m benchmarks.coverage --write docs/intervals.md   # and the tables of the page
+    python -m benchmarks.coverage --write docs/methods/intervals.md   # and the tables of the page
 
 Parallel corpora are made up whose true ratio is known, at several numbers of sentences and strengths of
 the language neurons. Every interval is held against two targets: the mean of the estimator at this number
@@ -21,15 +21,15 @@ import pandas as pd
 from scipy.special import ndtr, ndtri
 from threadpoolctl import threadpool_limits
 
-from steplens.bootstrap import SentenceDraws, draw_counts, percentile_interval
-from steplens.comparison import (
+from steplens.comparison.measures import (
     diagonal_concentration,
     diagonal_ratio,
     overlap_matrix,
     spearman_matrix,
 )
-from steplens.ranking import average_precision, use_threads
-from steplens.resampling import resampled_average_precision
+from steplens.ranking.resampled import resampled_average_precision
+from steplens.ranking.scores.ap import average_precision, use_threads
+from steplens.statistics.bootstrap import SentenceDraws, draw_counts, percentile_interval
 
 MODALITIES = ("speech", "text")
 STATISTICS = ("ratio", "concentration")
@@ -410,7 +410,7 @@ def without_language_neurons(plan: Plan) -> pd.DataFrame:
 
 
 def markdown(covered: pd.DataFrame, estimates: pd.DataFrame, nothing: pd.DataFrame) -> str:
-    """Tables of what is estimated and of what is covered, for ``docs/intervals.md``."""
+    """Tables of what is estimated and of what is covered, for ``docs/methods/intervals.md``."""
     parts = []
     for name, title in zip(STATISTICS, ("Diagonal ratio", "Spearman concentration"), strict=True):
         parts.append(f"### {title}: what is estimated\n\n" + _estimates(estimates, name))

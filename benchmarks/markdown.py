@@ -1,4 +1,4 @@
-"""The measurements as tables for docs/performance.md."""
+"""The measurements as tables for docs/results/performance.md."""
 
 from pathlib import Path
 

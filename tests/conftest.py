@@ -47,7 +47,7 @@ def checkpoint(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def source(checkpoint):
     """The tiny checkpoint on the CPU in float32."""
-    from steplens.model_source import ModelSource
+    from steplens.models.source import ModelSource
 
     return ModelSource(str(checkpoint), None, "float32", "cpu")
 
@@ -64,7 +64,7 @@ def features():
 @pytest.fixture
 def generated(monkeypatch):
     """Sentences of every batch that is generated."""
-    from steplens.decoding import Decoder
+    from steplens.generation.decode import Decoder
 
     batches = []
     greedy = Decoder.greedy
@@ -79,14 +79,14 @@ def generated(monkeypatch):
 
 def made_by(source, code="a") -> dict:
     """What a rule would tell a stage of its model and code."""
-    from steplens.checkpoint import checkpoint_digest
+    from steplens.models.checkpoint import checkpoint_digest
 
     return {"model": {"checkpoint": checkpoint_digest(source.path)}, "code": code}
 
 
 def write_table(frame, path, **condition) -> None:
     """Write a table that says of itself which condition it is of."""
-    from steplens.atomic import write_parquet
+    from steplens.files.atomic import write_parquet
 
     frame = frame.copy(deep=False)
     frame.attrs = condition

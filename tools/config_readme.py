@@ -1,4 +1,4 @@
-"""Writes config/README.md and config/default.yaml out of steplens.config."""
+"""Writes config/README.md and config/default.yaml out of steplens.config.run."""
 
 import sys
 import types
@@ -10,12 +10,12 @@ sys.path.insert(0, str(ROOT / "workflow"))
 
 from pydantic_core import PydanticUndefined
 
-from steplens.config import Config, keys
-from steplens.languages import load_languages
+from steplens.config.run import Config, keys
+from steplens.languages.table import load_languages
 
 HEAD = """# Configuration
 
-<!-- Written by tools/config_readme.py from steplens/config_sections.py; a test holds the two together. -->
+<!-- Written by tools/config_readme.py from steplens/config/sections.py; a test holds the two together. -->
 
 A run is described by one YAML file. One given with `--configfile` stands on the defaults below, which
 [default.yaml](default.yaml) holds for copying, and names only what differs from them; of several, the later

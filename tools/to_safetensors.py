@@ -15,10 +15,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "workflow"))
 
-from steplens.atomic import atomic_path  # noqa: E402
-from steplens.checkpoint_tensors import EMBEDDING, EMBEDDING_NAMES, tensor_shapes  # noqa: E402
-from steplens.model_files import SINGLE, TOKENIZER_CONFIG, CheckpointError, ModelFiles  # noqa: E402
-from steplens.sites import MODULES  # noqa: E402
+from steplens.files.atomic import atomic_path  # noqa: E402
+from steplens.models.files import SINGLE, TOKENIZER_CONFIG, CheckpointError, ModelFiles  # noqa: E402
+from steplens.models.neurons import MODULES  # noqa: E402
+from steplens.models.seamless.tensors import EMBEDDING, EMBEDDING_NAMES, tensor_shapes  # noqa: E402
 
 PICKLED = "pytorch_model.bin"
 NEEDED = ("config.json", "generation_config.json", TOKENIZER_CONFIG)

@@ -7,13 +7,13 @@ from fleurs_files import LANGUAGES, directory, member, spoken, tone, wav, write_
 from test_speech_quality import judged, write_run
 
 from bad_input.case import Case, World
-from steplens.audio import read_utterance
-from steplens.config import ConfigError
-from steplens.engines import Request, espeak, recorded
-from steplens.features import speech_features
-from steplens.fleurs_files import check_corpus
-from steplens.speech_checks import Limits, measure, problem
-from steplens.takes import file_digest
+from steplens.config.run import ConfigError
+from steplens.corpus.fleurs import check_corpus
+from steplens.files.audio import read_utterance
+from steplens.models.seamless.features import speech_features
+from steplens.speech.checks import Limits, measure, problem
+from steplens.speech.engines import Request, espeak, recorded
+from steplens.speech.takes import file_digest
 
 DEU = LANGUAGES["deu"]
 GOOD = tone(300, 1.0)

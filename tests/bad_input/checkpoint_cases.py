@@ -10,21 +10,21 @@ from safetensors.torch import load_file, save_file
 from tiny_checkpoints import write_weights
 
 from bad_input.case import Case, World
-from steplens.checkpoint import (
+from steplens.config.run import ConfigError
+from steplens.files.hub import HubError, hub_file
+from steplens.models.checkpoint import (
     check_checkpoint,
     check_vocabulary,
     checkpoint_digest,
     require_unchanged,
     search_notes,
 )
-from steplens.config import ConfigError
-from steplens.encoding import TextInput
-from steplens.hub import HubError, hub_file
-from steplens.model_files import CheckpointError
-from steplens.model_source import ModelSource
-from steplens.models import load_decoder, load_tokenizer
-from steplens.planning import published_model
-from steplens.start_checks import require_neurons
+from steplens.models.files import CheckpointError
+from steplens.models.seamless.loading import load_decoder, load_tokenizer
+from steplens.models.source import ModelSource
+from steplens.planning.start_checks import require_neurons
+from steplens.planning.work import published_model
+from steplens.recording.encode import TextInput
 
 LANGUAGES = ["deu", "jpn", "eng"]
 WEIGHTS = "model.safetensors"
@@ -188,7 +188,7 @@ def too_many(**settings):
     """Asks for more neurons than the published model's decoder has."""
 
     def prepare(world: World):
-        from steplens.config import parse_config
+        from steplens.config.run import parse_config
 
         config = parse_config(settings | {"model": {"path": "x/y", "revision": "0" * 40}})
         return config, published_model("seamless-m4t-v2-large")

@@ -3,10 +3,10 @@
 import itertools
 
 from bad_input.case import Case, World
-from steplens.checkpoint import check_checkpoint
-from steplens.config import ConfigError, parse_config
-from steplens.config_files import read_settings
-from steplens.fleurs_files import check_corpus
+from steplens.config.files import read_settings
+from steplens.config.run import ConfigError, parse_config
+from steplens.corpus.fleurs import check_corpus
+from steplens.models.checkpoint import check_checkpoint
 
 README = "every key is explained in config/README.md"
 

@@ -18,14 +18,14 @@ from fleurs_files import LANGUAGES, line, write_split
 from snakemake.persistence import MetadataRecord
 
 from bad_input.case import Case, World
-from steplens.batching import run_batches
-from steplens.bookkeeping import check_bookkeeping
-from steplens.config import ConfigError, parse_config
-from steplens.disk_space import DiskSpaceError, require_space
-from steplens.file_times import settle_future_times
-from steplens.licences import check_licences
-from steplens.model_source import ModelSource
-from steplens.start_checks import (
+from steplens.batches.batching import run_batches
+from steplens.config.run import ConfigError, parse_config
+from steplens.files.disk_space import DiskSpaceError, require_space
+from steplens.files.file_times import settle_future_times
+from steplens.jobs.bookkeeping import check_bookkeeping
+from steplens.models.source import ModelSource
+from steplens.planning.licences import check_licences
+from steplens.planning.start_checks import (
     check_start,
     notes,
     require_common_sentences,
@@ -34,7 +34,7 @@ from steplens.start_checks import (
     require_sentences,
     require_writable,
 )
-from steplens.xtts_files import check_xtts
+from steplens.speech.engines.xtts_files import check_xtts
 
 NOBODY = 65534
 Job = namedtuple("Job", "rule wildcards input output")
@@ -210,7 +210,7 @@ def locked(world: World) -> tuple[Path, subprocess.Popen]:
     """A folder in which another process is at work."""
     code = (
         f"import sys, time; sys.path.insert(0, {str(ROOT / 'workflow')!r}); from pathlib import Path; "
-        f"from steplens.run_lock import lock_run; lock_run(Path({str(world.folder / 'demo')!r})); "
+        f"from steplens.jobs.locks import lock_run; lock_run(Path({str(world.folder / 'demo')!r})); "
         "print('held', flush=True); time.sleep(600)"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
@@ -219,7 +219,7 @@ def locked(world: World) -> tuple[Path, subprocess.Popen]:
 
 
 def second_run(given: tuple[Path, subprocess.Popen]) -> None:
-    from steplens.run_lock import lock_run
+    from steplens.jobs.locks import lock_run
 
     folder, process = given
     try:

@@ -8,17 +8,17 @@ import pandas as pd
 from test_rankings import CONFIG, NEURONS, write_store
 
 from bad_input.case import Case, World
-from steplens.activations import ActivationError, require_finite
-from steplens.atomic import TableError, read_csv, write_csv
-from steplens.comparison import overlap_matrix
-from steplens.groups import StoreError
-from steplens.intervention import control_columns
-from steplens.ranking import average_precision
-from steplens.rankings import Ranking, open_condition
-from steplens.sites import neuron_table, place_names, slots
-from steplens.store import open_store
-from steplens.store_writer import StoreWriter
-from steplens.table_metadata import metadata_path
+from steplens.comparison.measures import overlap_matrix
+from steplens.files.atomic import TableError, read_csv, write_csv
+from steplens.files.table_metadata import metadata_path
+from steplens.hooks.intervention import control_columns
+from steplens.hooks.recorder import ActivationError, require_finite
+from steplens.models.neurons import neuron_table, place_names, slots
+from steplens.ranking.scores.ap import average_precision
+from steplens.ranking.table import Ranking, open_condition
+from steplens.store.groups import StoreError
+from steplens.store.reading import open_store
+from steplens.store.writer import StoreWriter
 
 
 def activation(n: int, width: int = len(NEURONS)):

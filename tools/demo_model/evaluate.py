@@ -3,7 +3,7 @@
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from steplens.features import pad_features
+from steplens.models.seamless.features import pad_features
 
 from .corpus import normalized, splits
 from .grammar import LANGUAGES

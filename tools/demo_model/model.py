@@ -7,7 +7,7 @@ from transformers import (
     SeamlessM4Tv2ForTextToText,
 )
 
-from steplens.padding import isolate_padding
+from steplens.models.seamless.padding import isolate_padding
 
 HIDDEN = 160
 FFN = 640

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from steplens.engines.espeak import synthesize
+from steplens.speech.engines.espeak import synthesize
 
 from .corpus import raw_transcription, splits
 from .grammar import LANGUAGES

@@ -16,7 +16,7 @@ import torch
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
-from steplens.features import pad_features, speech_features
+from steplens.models.seamless.features import pad_features, speech_features
 
 from .corpus import N_TEST, normalized, splits
 from .evaluate import exact_match

@@ -24,7 +24,9 @@ rule capture:
         runtime=60,
         gpu=GPUS,
     params:
-        code=made_with(code_digest("capture", script="capture"), "torch", "torch", "transformers"),
+        code=made_with(
+            code_digest("recording.capture", script="capture"), "torch", "torch", "transformers"
+        ),
         model=MODEL,
         output_language=lambda wildcards: (
             CONFIG.output_language if wildcards.task in REPRESENTATION_TASKS else ""

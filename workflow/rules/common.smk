@@ -9,18 +9,18 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
 from snakemake.exceptions import WorkflowError
 
-from steplens.bookkeeping import check_bookkeeping
-from steplens.checkpoint import check_checkpoint, check_vocabulary, checkpoint_digest
-from steplens.code_digest import code_digest
-from steplens.config import ConfigError, parse_config
-from steplens.config_files import read_settings, require_one_option
-from steplens.content_digest import files_digest, tell_on_terminal
-from steplens.fleurs_files import archive_file, check_corpus, recordings_digest, split_file
-from steplens.hub import is_hub_name, list_name
-from steplens.identities import FETCHED, fleurs_folder, model_identity, pinned, voice_identity
-from steplens.languages import load_languages
-from steplens.planning import OTHER_SPEECH
-from steplens.studies.twins import TEXT_TWIN
+from steplens.jobs.bookkeeping import check_bookkeeping
+from steplens.models.checkpoint import check_checkpoint, check_vocabulary, checkpoint_digest
+from steplens.jobs.code_digest import code_digest
+from steplens.config.run import ConfigError, parse_config
+from steplens.config.files import read_settings, require_one_option
+from steplens.files.digests import files_digest, tell_on_terminal
+from steplens.corpus.fleurs import archive_file, check_corpus, recordings_digest, split_file
+from steplens.files.hub import is_hub_name, list_name
+from steplens.run.identities import FETCHED, fleurs_folder, model_identity, pinned, voice_identity
+from steplens.languages.table import load_languages
+from steplens.planning.work import OTHER_SPEECH
+from steplens.twins import TEXT_TWIN
 from steplens.tasks import (
     IDENTIFICATION_TASK,
     MODALITY_OF,
@@ -28,10 +28,10 @@ from steplens.tasks import (
     STEERED_TASKS,
     TASKS,
 )
-from steplens.results_layout import entries
-from steplens.table_metadata import code_of, is_kept, settings_of
-from steplens.takes import first_attempts as asked_attempts
-from steplens.xtts_files import check_xtts, xtts_digest
+from steplens.run.layout import entries
+from steplens.files.table_metadata import code_of, is_kept, settings_of
+from steplens.speech.takes import first_attempts as asked_attempts
+from steplens.speech.engines.xtts_files import check_xtts, xtts_digest
 
 tell_on_terminal()  # a checkpoint that is read for the first time takes a while
 

@@ -45,7 +45,7 @@ rule compare_step:
             n_resamples=CONFIG.comparison.resamples,
             seed=CONFIG.seed,
         ),
-        code=code_digest("comparing", script="compare_step"),
+        code=code_digest("comparison.compare_step", script="compare_step"),
         languages=LANGUAGES,
         include_step_invariant=CONFIG.ranking.include_step_invariant,
     script:
@@ -73,7 +73,7 @@ rule gather_comparison:
         mem_mb=500,
         runtime=5,
     params:
-        code=code_digest("gathering", script="gather"),
+        code=code_digest("files.gathering", script="gather"),
         parts=lambda wildcards: settings_of_parts(
             getattr(rules, MADE_ELSEWHERE.get(wildcards.table, "compare_step"))
         ),
@@ -102,7 +102,7 @@ rule locate:
         runtime=30,
     params:
         selection=SELECTION,
-        code=code_digest("location", script="locate"),
+        code=code_digest("comparison.location", script="locate"),
         k=CONFIG.comparison.k,
         decoders=[(task, step) for task in TASKS for step in STEPS],
     script:
@@ -134,7 +134,7 @@ rule count_valid:
         mem_mb=1000,
         runtime=10,
     params:
-        code=code_digest("summarizing", script="count_valid"),
+        code=code_digest("steering.summary", script="count_valid"),
         stores=[(task, lang, step) for task in TASKS for lang in LANGUAGES for step in STEPS],
     script:
         "../scripts/count_valid.py"

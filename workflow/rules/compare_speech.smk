@@ -198,7 +198,7 @@ rule compare_sources:
             n_resamples=CONFIG.comparison.resamples,
             seed=CONFIG.seed,
         ),
-        code=code_digest("speech_sources", script="compare_sources"),
+        code=code_digest("comparison.speech_sources", script="compare_sources"),
         languages=LANGUAGES,
         sources=[CONFIG.speech.engine, str(CONFIG.speech.other_engine), "text"],
         module="decoder",
@@ -265,7 +265,7 @@ rule gather_sources:
         mem_mb=500,
         runtime=5,
     params:
-        code=code_digest("gathering", script="gather"),
+        code=code_digest("files.gathering", script="gather"),
         parts=settings_of_parts(rules.compare_sources),
     script:
         "../scripts/gather.py"
@@ -291,7 +291,7 @@ rule figure_sources:
         mem_mb=1000,
         runtime=10,
     params:
-        code=code_digest("drawing", script="figure"),
-        stage="drawing:figure10",
+        code=code_digest("figures.drawing", script="figure"),
+        stage="figures.drawing:figure10",
     script:
         "../scripts/figure.py"

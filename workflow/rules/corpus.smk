@@ -26,7 +26,7 @@ rule corpus:
             seed=CONFIG.seed,
             parallel_over=CONFIG.corpus.parallel_over,
         ),
-        code=code_digest("corpus", script="corpus"),
+        code=code_digest("corpus.sentences", script="corpus"),
         tsv=splits_digest,
         script_of_language=lambda wildcards: LANGUAGE[wildcards.lang].script,
     script:

@@ -23,7 +23,9 @@ rule decode:
         runtime=120,
         gpu=GPUS,
     params:
-        code=made_with(code_digest("decoding", script="decode"), "torch", "torch", "transformers"),
+        code=made_with(
+            code_digest("generation.decode", script="decode"), "torch", "torch", "transformers"
+        ),
         model=MODEL,
         # asr and tr keep the source language: another output language leaves them alone.
         output_language=lambda wildcards: (

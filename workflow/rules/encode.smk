@@ -25,7 +25,7 @@ rule encode_speech:
         gpu=GPUS,
     params:
         code=made_with(
-            code_digest("encoding", script="encode"),
+            code_digest("recording.encode", script="encode"),
             "torch",
             "torch",
             "torchaudio",
@@ -60,7 +60,9 @@ rule encode_text:
         runtime=120,
         gpu=GPUS,
     params:
-        code=made_with(code_digest("encoding", script="encode"), "torch", "torch", "transformers"),
+        code=made_with(
+            code_digest("recording.encode", script="encode"), "torch", "torch", "transformers"
+        ),
         model=MODEL,
         modality="text",
         dtype=CONFIG.store.dtype,

@@ -1,7 +1,7 @@
 # In: names and revisions on the Hugging Face hub. Out: FLEURS's files and a list of each model's, under
 # resources/fetched/. With local folders in the config, nothing. These rules run where Snakemake runs.
 
-from steplens.xtts_files import FILES as XTTS_FILES
+from steplens.speech.engines.xtts_files import FILES as XTTS_FILES
 
 
 localrules:

@@ -5,35 +5,37 @@
 
 
 FIGURES |= {
-    2: Drawing("drawing:figure2", {"location_csv": comparison_table("location")}),
-    3: Drawing("drawing:figure3", {"location_csv": comparison_table("location")}),
+    2: Drawing("figures.drawing:figure2", {"location_csv": comparison_table("location")}),
+    3: Drawing("figures.drawing:figure3", {"location_csv": comparison_table("location")}),
     4: Drawing(
-        "drawing:figure4",
+        "figures.drawing:figure4",
         {
             "overlap_csv": comparison_table("overlap"),
             "summary_csv": comparison_table("overlap_summary"),
         },
     ),
     5: Drawing(
-        "drawing:figure5",
+        "figures.drawing:figure5",
         {
             "spearman_csv": comparison_table("spearman"),
             "summary_csv": comparison_table("spearman_summary"),
         },
     ),
-    6: Drawing("drawing:figure6", {"sensitivity_csv": comparison_table("sensitivity")}),
-    7: Drawing("drawing:figure7", {"rates_csv": RESULTS / "steering" / "control_rates.csv"}),
-    8: Drawing("drawing:figure8", {"quality_csv": RESULTS / "steering" / "quality.csv"}),
-    9: Drawing("drawing:figure9", {"speech_csv": LEFT_OUT}),
+    6: Drawing("figures.drawing:figure6", {"sensitivity_csv": comparison_table("sensitivity")}),
+    7: Drawing(
+        "figures.drawing:figure7", {"rates_csv": RESULTS / "steering" / "control_rates.csv"}
+    ),
+    8: Drawing("figures.drawing:figure8", {"quality_csv": RESULTS / "steering" / "quality.csv"}),
+    9: Drawing("figures.drawing:figure9", {"speech_csv": LEFT_OUT}),
     11: Drawing(
-        "drawing:figure11",
+        "figures.drawing:figure11",
         {
             "stability_csv": comparison_table("stability"),
             "null_csv": comparison_table("null_ratio"),
             "summary_csv": comparison_table("overlap_summary"),
         },
     ),
-    20: Drawing("drawing:figure20", {"curve_csv": comparison_table(LEARNING_CURVE)}),
+    20: Drawing("figures.drawing:figure20", {"curve_csv": comparison_table(LEARNING_CURVE)}),
 }
 
 

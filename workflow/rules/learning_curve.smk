@@ -34,7 +34,7 @@ rule learning_curve:
             n_splits=CONFIG.comparison.splits,
             seed=CONFIG.seed,
         ),
-        code=code_digest("learning_curve", script="learning_curve"),
+        code=code_digest("comparison.learning_curve", script="learning_curve"),
         languages=LANGUAGES,
         include_step_invariant=CONFIG.ranking.include_step_invariant,
     script:

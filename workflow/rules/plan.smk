@@ -7,13 +7,13 @@ localrules:
 
 
 rule plan:
-    """Say what this configuration would run and cost; changes nothing (docs/planning.md)."""
+    """Say what this configuration would run and cost; changes nothing (docs/running/planning.md)."""
     message:
         "plan: two dry runs"
     log:
         ".snakemake/log/plan.log",
     run:
-        from steplens.plan_report import print_plan
+        from steplens.planning.plan import print_plan
 
         print_plan(
             CONFIG,

@@ -24,7 +24,7 @@ rule rank_encoder:
         mem_mb=4000,
         runtime=60,
     params:
-        code=code_digest("rank_stage", script="rank"),
+        code=code_digest("ranking.rank_condition", script="rank"),
         languages=LANGUAGES,
         include_step_invariant=True,  # an encoder has none
     script:
@@ -53,7 +53,7 @@ rule rank_decoder:
         mem_mb=4000,
         runtime=60,
     params:
-        code=code_digest("rank_stage", script="rank"),
+        code=code_digest("ranking.rank_condition", script="rank"),
         languages=LANGUAGES,
         include_step_invariant=CONFIG.ranking.include_step_invariant,
     script:

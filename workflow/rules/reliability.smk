@@ -35,7 +35,7 @@ rule reliability:
             n_shuffles=CONFIG.comparison.shuffles,
             seed=CONFIG.seed,
         ),
-        code=code_digest("reliability", script="reliability"),
+        code=code_digest("comparison.reliability", script="reliability"),
         languages=LANGUAGES,
         include_step_invariant=CONFIG.ranking.include_step_invariant,
     script:

@@ -1,7 +1,6 @@
 # In: every table and figure of the run. Out: report.html, one file that opens from disk.
 
-TEMPLATES = Path(workflow.basedir) / "workflow" / "steplens" / "templates"
-SHOWN_BY = [TEMPLATES / f"{name}.html.j2" for name in ("report", "macros", *CONFIG.studies)]
+from steplens.report.sections import templates
 
 
 rule report:
@@ -43,9 +42,11 @@ rule report:
         runtime=10,
     params:
         code=code_digest(
-            "reporting", *(f"sections.{study}" for study in CONFIG.studies), script="report"
+            "report.write",
+            *(f"studies.{study}.section" for study in CONFIG.studies),
+            script="report",
         ),
-        template=files_digest(SHOWN_BY),
+        template=files_digest(templates(CONFIG.studies)),
         settings=CONFIG.model_dump(),  # not config, which keeps the order in which keys were given
     script:
         "../scripts/report.py"

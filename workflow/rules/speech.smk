@@ -23,7 +23,7 @@ rule speech_espeak:
         mem_mb=1000,
         runtime=60,
     params:
-        code=code_digest("speech", "engines.espeak", script="speech"),
+        code=code_digest("speech.speak", "speech.engines.espeak", script="speech"),
         libraries=libraries("analysis", "espeakng-loader", "scipy"),
         spelling=libraries("analysis", "num2words", "confusable-homoglyphs"),
         engine="espeak",
@@ -59,7 +59,7 @@ rule speech_xtts:
         runtime=720,
         gpu=0 if CONFIG.speech.xtts.device == "cpu" else 1,
     params:
-        code=code_digest("speech", "engines.xtts", script="speech"),
+        code=code_digest("speech.speak", "speech.engines.xtts", script="speech"),
         libraries=libraries("xtts", "coqui-tts", "torch", "transformers"),
         spelling=libraries("xtts", "num2words", "confusable-homoglyphs"),
         engine="xtts",
@@ -94,7 +94,7 @@ rule speech_recorded:
         mem_mb=4000,
         runtime=60,
     params:
-        code=code_digest("speech", "engines.recorded", script="speech"),
+        code=code_digest("speech.speak", "speech.engines.recorded", script="speech"),
         libraries=libraries("analysis", "soundfile", "scipy"),
         spelling=libraries("analysis", "num2words", "confusable-homoglyphs"),
         engine="recorded",

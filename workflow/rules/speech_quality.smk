@@ -27,7 +27,7 @@ rule speech_quality:
         mem_mb=1000,
         runtime=10,
     params:
-        code=code_digest("speech_quality", script="speech_quality"),
+        code=code_digest("speech.quality", script="speech_quality"),
         languages=LANGUAGES,
         max_cer=CONFIG.speech.checks.max_cer,
         leave_out_flagged=CONFIG.speech.checks.leave_out_flagged,

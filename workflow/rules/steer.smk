@@ -53,7 +53,9 @@ rule steer:
         ),
         # Of this source alone: a pair of another one redoes nothing here.
         targets=lambda wildcards: TARGETS[wildcards.lang],
-        code=made_with(code_digest("steering", script="steer"), "torch", "torch", "transformers"),
+        code=made_with(
+            code_digest("steering.steer", script="steer"), "torch", "torch", "transformers"
+        ),
         model=MODEL,
     script:
         "../scripts/steer.py"
@@ -87,7 +89,7 @@ rule summarize_steering:
             degenerate_tokens=CONFIG.steering.degenerate_tokens,
             rate_tokens=CONFIG.steering.rate_tokens,
         ),
-        code=code_digest("summarizing", script="summarize_steering"),
+        code=code_digest("steering.summary", script="summarize_steering"),
         steered=STEERED,
         unsteered=UNSTEERED,
         written=[(LANGUAGE[lang].script, LANGUAGE[lang].fasttext) for lang in LANGUAGES],
@@ -115,6 +117,6 @@ rule count_ties:
         runtime=10,
     params:
         **told_apart(selection=SELECTION, k=CONFIG.steering.k, steps=STEPS),
-        code=code_digest("tie_counts", script="count_ties"),
+        code=code_digest("steering.tie_counts", script="count_ties"),
     script:
         "../scripts/count_ties.py"

@@ -26,7 +26,7 @@ rule tables:
         mem_mb=2000,
         runtime=10,
     params:
-        code=code_digest("tables", script="tables"),
+        code=code_digest("steering.paper_tables", script="tables"),
         languages=list(TARGETS),
         steered=STEERED,
         unsteered=UNSTEERED,
@@ -54,7 +54,7 @@ rule table5:
         mem_mb=2000,
         runtime=10,
     params:
-        code=code_digest("components", script="table5"),
+        code=code_digest("models.components", script="table5"),
         checkpoint=MODEL["checkpoint"],
     script:
         "../scripts/table5.py"
@@ -93,7 +93,7 @@ rule recognition:
             n_resamples=CONFIG.steering.resamples,
             seed=CONFIG.seed,
         ),
-        code=code_digest("summarizing", script="recognition"),
+        code=code_digest("steering.summary", script="recognition"),
         references=CONFIG.corpus.revision if FROM_HUB else files_digest(REFERENCES),
         decodings=[(task, lang) for task in TASKS for lang in LANGUAGES],
     script:

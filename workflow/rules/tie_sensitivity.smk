@@ -41,7 +41,10 @@ rule steer_ties:
         ),
         targets=lambda wildcards: TARGETS[wildcards.lang],
         code=made_with(
-            code_digest("steer_ties", script="steer_ties"), "torch", "torch", "transformers"
+            code_digest("steering.steer_ties", script="steer_ties"),
+            "torch",
+            "torch",
+            "transformers",
         ),
         model=MODEL,
     script:
@@ -78,6 +81,6 @@ rule tie_sensitivity:
             rate_tokens=CONFIG.steering.rate_tokens,
         ),
         texts=UNSTEERED,
-        code=code_digest("tie_sensitivity", script="tie_sensitivity"),
+        code=code_digest("steering.tie_sensitivity", script="tie_sensitivity"),
     script:
         "../scripts/tie_sensitivity.py"

@@ -21,7 +21,7 @@ localrules:
 
 
 rule verify:
-    """Read everything that lies in the results and say what is wrong (docs/integrity.md)."""
+    """Read everything that lies in the results and say what is wrong (docs/running/integrity.md)."""
     message:
         "verify: reading everything in {RESULTS}"
     log:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from steplens.job import model_arguments, run_stage
+from steplens.jobs.run_stage import model_arguments, run_stage
 
 run_stage(
     snakemake,
-    "capture:capture",
+    "recording.capture:capture",
     task=snakemake.wildcards.task,
     language=snakemake.wildcards.lang,
     step=int(snakemake.wildcards.tt),

@@ -5,14 +5,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from steplens.job import run_stage, selection_of
+from steplens.jobs.run_stage import run_stage, selection_of
 
 params = snakemake.params
 n = len(params.languages)
 stores = [Path(path) for path in snakemake.input.stores]
 run_stage(
     snakemake,
-    "speech_sources:compare_sources",
+    "comparison.speech_sources:compare_sources",
     rankings=dict(zip(params.sources, map(Path, snakemake.input.rankings), strict=True)),
     stores={
         source: dict(zip(params.languages, stores[i * n : (i + 1) * n], strict=True))

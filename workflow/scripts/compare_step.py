@@ -5,12 +5,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from steplens.job import run_stage, selection_of
+from steplens.jobs.run_stage import run_stage, selection_of
 
 languages = snakemake.params.languages
 run_stage(
     snakemake,
-    "comparing:compare_step",
+    "comparison.compare_step:compare_step",
     ranking_speech=Path(snakemake.input.ranking_speech),
     ranking_text=Path(snakemake.input.ranking_text),
     stores_speech=dict(zip(languages, map(Path, snakemake.input.stores_speech), strict=True)),

@@ -5,10 +5,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from steplens.hub import is_hub_name
-from steplens.identities import fleurs_folder
-from steplens.job import run_stage
-from steplens.languages import load_languages
+from steplens.files.hub import is_hub_name
+from steplens.jobs.run_stage import run_stage
+from steplens.languages.table import load_languages
+from steplens.run.identities import fleurs_folder
 
 languages = load_languages()
 config = snakemake.config
@@ -18,7 +18,7 @@ needed = config["similarity"]["sentences_per_component"]
 similarity = "similarity" in config["studies"] and snakemake.params.n_utterances >= needed
 run_stage(
     snakemake,
-    "corpus:write_corpus",
+    "corpus.sentences:write_corpus",
     folder=fleurs_folder(config["corpus"]),
     language=languages[snakemake.wildcards.lang],
     splits=snakemake.params.splits,

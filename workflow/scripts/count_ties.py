@@ -5,12 +5,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from steplens.job import run_stage, selection_of
+from steplens.jobs.run_stage import run_stage, selection_of
 
 steps = snakemake.params.steps
 run_stage(
     snakemake,
-    "tie_counts:count_ties",
+    "steering.tie_counts:count_ties",
     rankings=dict(zip(steps, map(Path, snakemake.input), strict=True)),
     k=snakemake.params.k,
     output=Path(snakemake.output[0]),

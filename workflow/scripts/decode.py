@@ -5,12 +5,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from steplens.job import model_arguments, run_stage
+from steplens.jobs.run_stage import model_arguments, run_stage
 
 corpus = snakemake.input.get("corpus")  # of text
 run_stage(
     snakemake,
-    "decoding:decode",
+    "generation.decode:decode",
     task=snakemake.wildcards.task,
     language=snakemake.wildcards.lang,
     output_language=snakemake.params.output_language,

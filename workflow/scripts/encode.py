@@ -5,12 +5,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from steplens.job import model_arguments, run_stage
+from steplens.jobs.run_stage import model_arguments, run_stage
 
 speech = snakemake.input.get("speech")
 run_stage(
     snakemake,
-    "encoding:encode",
+    "recording.encode:encode",
     modality=snakemake.params.modality,
     language=snakemake.wildcards.lang,
     corpus=Path(snakemake.input.corpus),

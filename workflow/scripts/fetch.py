@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from steplens.job import run_stage
+from steplens.jobs.run_stage import run_stage
 
 run_stage(
     snakemake,

@@ -5,12 +5,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from steplens.job import run_stage, selection_of
+from steplens.jobs.run_stage import run_stage, selection_of
 
 params = snakemake.params
 run_stage(
     snakemake,
-    "learning_curve:learning_curve",
+    "comparison.learning_curve:learning_curve",
     stores_speech=dict(
         zip(params.languages, map(Path, snakemake.input.stores_speech), strict=True)
     ),

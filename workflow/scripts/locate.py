@@ -5,8 +5,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from steplens.job import run_stage, selection_of
-from steplens.location import RankedCondition
+from steplens.comparison.location import RankedCondition
+from steplens.jobs.run_stage import run_stage, selection_of
 
 encoders = [
     RankedCondition(f"{modality}_encoder", modality, 0, Path(path))
@@ -18,7 +18,7 @@ decoders = [
 ]
 run_stage(
     snakemake,
-    "location:locate_all",
+    "comparison.location:locate_all",
     conditions=encoders + decoders,
     k=snakemake.params.k,
     output=Path(snakemake.output[0]),

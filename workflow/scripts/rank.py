@@ -5,11 +5,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from steplens.job import condition_of, run_stage
+from steplens.jobs.run_stage import condition_of, run_stage
 
 run_stage(
     snakemake,
-    "rank_stage:rank_condition",
+    "ranking.rank_condition:rank_condition",
     stores=dict(zip(snakemake.params.languages, map(Path, snakemake.input.stores), strict=True)),
     output=Path(snakemake.output[0]),
     include_step_invariant=snakemake.params.include_step_invariant,

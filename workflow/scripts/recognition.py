@@ -5,14 +5,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from steplens.identities import fleurs_folder
-from steplens.job import run_stage
+from steplens.jobs.run_stage import run_stage
+from steplens.run.identities import fleurs_folder
 
 params = snakemake.params
 decodings = zip(params.decodings, map(Path, snakemake.input.decodings), strict=True)
 run_stage(
     snakemake,
-    "summarizing:score_decoding",
+    "steering.summary:score_decoding",
     corpora=dict(zip(params.languages, map(Path, snakemake.input.corpora), strict=True)),
     decodings={tuple(key): path for key, path in decodings},
     folder=fleurs_folder(snakemake.config["corpus"]),

@@ -5,12 +5,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from steplens.job import run_stage, selection_of
+from steplens.jobs.run_stage import run_stage, selection_of
 
 params = snakemake.params
 run_stage(
     snakemake,
-    "reliability:reliability",
+    "comparison.reliability:reliability",
     ranking_speech=Path(snakemake.input.ranking_speech),
     ranking_text=Path(snakemake.input.ranking_text),
     stores_speech=dict(

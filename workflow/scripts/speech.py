@@ -5,10 +5,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from steplens.fleurs_files import archive_file
-from steplens.identities import fleurs_folder
-from steplens.job import run_stage
-from steplens.languages import load_languages
+from steplens.corpus.fleurs import archive_file
+from steplens.jobs.run_stage import run_stage
+from steplens.languages.table import load_languages
+from steplens.run.identities import fleurs_folder
 
 language = load_languages()[snakemake.wildcards.lang]
 corpus = snakemake.config["corpus"]
@@ -26,7 +26,7 @@ if snakemake.params.engine == "recorded":
 
 run_stage(
     snakemake,
-    "speech:synthesize_corpus",
+    "speech.speak:synthesize_corpus",
     own_process=True,  # it starts processes itself, and wants to be small
     corpus=Path(snakemake.input.corpus),
     language=language,

@@ -5,12 +5,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from steplens.job import run_stage
+from steplens.jobs.run_stage import run_stage
 
 languages = snakemake.params.languages
 run_stage(
     snakemake,
-    "speech_quality:judge_speech",
+    "speech.quality:judge_speech",
     corpora=dict(zip(languages, map(Path, snakemake.input.corpora), strict=True)),
     spoken=dict(zip(languages, map(Path, snakemake.input.speech), strict=True)),
     recognised=dict(zip(languages, map(Path, snakemake.input.decodings), strict=True)),

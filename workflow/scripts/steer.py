@@ -5,12 +5,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from steplens.job import fixing_arguments, run_stage
+from steplens.jobs.run_stage import fixing_arguments, run_stage
 
 steps = snakemake.params.steps
 run_stage(
     snakemake,
-    "steering:steer",
+    "steering.steer:steer",
     task=snakemake.wildcards.task,
     language=snakemake.wildcards.lang,
     rankings=dict(zip(steps, map(Path, snakemake.input.rankings), strict=True)),

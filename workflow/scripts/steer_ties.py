@@ -5,12 +5,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from steplens.job import model_arguments, run_stage, selection_of
+from steplens.jobs.run_stage import model_arguments, run_stage, selection_of
 
 params = snakemake.params
 run_stage(
     snakemake,
-    "steer_ties:steer_ties",
+    "steering.steer_ties:steer_ties",
     task=snakemake.wildcards.task,
     language=snakemake.wildcards.lang,
     rankings=dict(zip(params.steps, map(Path, snakemake.input.rankings), strict=True)),

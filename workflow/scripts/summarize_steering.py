@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from steplens.job import run_stage
+from steplens.jobs.run_stage import run_stage
 
 
 def keyed(name):
@@ -16,7 +16,7 @@ def keyed(name):
 
 run_stage(
     snakemake,
-    "summarizing:summarize_steering",
+    "steering.summary:summarize_steering",
     steered=keyed("steered"),
     unsteered=keyed("unsteered"),
     n_resamples=snakemake.params.n_resamples,

@@ -5,11 +5,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from steplens.job import model_source, run_stage
+from steplens.jobs.run_stage import model_source, run_stage
 
 run_stage(
     snakemake,
-    "components:write_components",
+    "models.components:write_components",
     source=model_source(snakemake),
     output=Path(snakemake.output[0]),
 )

@@ -5,13 +5,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from steplens.job import run_stage, selection_of
+from steplens.jobs.run_stage import run_stage, selection_of
 
 params, inputs = snakemake.params, snakemake.input
 pairs = zip(map(Path, inputs.speech), map(Path, inputs.text), strict=True)
 run_stage(
     snakemake,
-    "tie_sensitivity:tie_sensitivity",
+    "steering.tie_sensitivity:tie_sensitivity",
     texts=dict(zip(map(tuple, params.texts), map(Path, inputs.texts), strict=True)),
     rankings=dict(zip(params.steps, pairs, strict=True)),
     folder=Path(snakemake.output[0]).parent,

@@ -5,12 +5,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from steplens.job import run_stage
+from steplens.jobs.run_stage import run_stage
 
 params = snakemake.params
 run_stage(
     snakemake,
-    "verifying:print_verification",
+    "run.verify:print_verification",
     results=Path(params.results),
     languages=params.languages,
     tasks=params.tasks,

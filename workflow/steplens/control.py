@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import regex
 
-from .writing import Tokens, letter_pattern, members, share_letters
+from steplens.languages.writing_systems import Tokens, letter_pattern, members, share_letters
 
 # What may stand in a word and is no letter: combining marks (vowel signs, viramas, points, accents),
 # joiners and invisible formatting; not the zero-width space, which parts Khmer and Burmese words.

@@ -6,7 +6,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from .style import GREY, MARKERS, legend_entries, light_grid, new_figure, step_colours, styled
+from steplens.figures.style import (
+    GREY,
+    MARKERS,
+    legend_entries,
+    light_grid,
+    new_figure,
+    step_colours,
+    styled,
+)
 
 # Title, labels and measures of each panel, these with their lines.
 _PANELS = (

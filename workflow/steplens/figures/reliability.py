@@ -5,7 +5,17 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .style import BLUE, GREY, ORANGE, SKY, VERMILION, light_grid, new_figure, percent, styled
+from steplens.figures.style import (
+    BLUE,
+    GREY,
+    ORANGE,
+    SKY,
+    VERMILION,
+    light_grid,
+    new_figure,
+    percent,
+    styled,
+)
 
 # Label, colour, marker and line of each measure.
 _MEASURES = {

@@ -4,7 +4,15 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from .style import GREY, MARKERS, light_grid, new_figure, percent, step_colours, styled
+from steplens.figures.style import (
+    GREY,
+    MARKERS,
+    light_grid,
+    new_figure,
+    percent,
+    step_colours,
+    styled,
+)
 
 _ALPHA = 0.05
 

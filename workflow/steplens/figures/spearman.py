@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from .style import (
+from steplens.figures.style import (
     DIVERGING,
     VERMILION,
     annotated_matrix,

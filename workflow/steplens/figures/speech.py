@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .style import (
+from steplens.figures.style import (
     GREY,
     LINES,
     MARKERS,

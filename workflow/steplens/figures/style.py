@@ -18,7 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from ..atomic import atomic_path
+from steplens.files.atomic import atomic_path
 
 # Okabe and Ito: told apart with any common colour vision. Yellow is left out: too pale on white.
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#E69F00", "#009E73", "#CC79A7"

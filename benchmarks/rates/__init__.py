@@ -1,0 +1,1 @@
+"""How fast this machine runs each stage: the rows of ``resources/rates.tsv``."""

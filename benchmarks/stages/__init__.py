@@ -1,0 +1,1 @@
+"""One module per stage: ``measure`` times it beside what it is compared with."""

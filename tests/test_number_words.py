@@ -2,6 +2,7 @@
 
 import random
 import signal
+import unicodedata
 
 import pytest
 
@@ -89,7 +90,10 @@ SPELLED = {
         ("15. május", "tizenötödik május"),
         ("1990. május; 1990. Azután", "ezerkilencszázkilencven május; ezerkilencszázkilencven. Azután"),
     ],
-    "tur": [("3,5", "üç virgül beş"), ("20. Sonra 15. gün", "yirmi. Sonra onbeş gün")],
+    "azj": [("11 000, 1000", "on bir min, min")],
+    "ben": [("-5", "মাইনাস পাঁচ")],
+    "tur": [("3,5", "üç virgül beş"), ("101.001", "yüzbirbinbir"),
+            ("20. Sonra 15. gün", "yirmi. Sonra onbeş gün")],
     "arb": [
         ("٢٠٠٨ و 2008", "ألفان و ثمانية و ألفان و ثمانية"), ("١٬٠٠٠", "ألف"),
         ("2000 و 200 و 2000000 و 200000", "ألفان و مئتان و مليونان و مئتا ألف"),
@@ -141,6 +145,21 @@ def test_every_known_language_spells_any_number(code):
                 assert not has_digits(words), (text, words)
     finally:
         signal.alarm(0)
+
+
+@pytest.mark.parametrize("code", [code for code in load_languages() if knows(code)])
+def test_other_numbers_have_other_words(code):
+    """No digit is lost within num2words; words are composed, as the text around them is."""
+    draw = random.Random(6)
+    numbers = {*range(1200), *range(1000, 400_000, 997), *range(1, 10**6, 100_000)}
+    numbers |= {10**place * times + 1 for place in range(3, 15) for times in (1, 2, 3, 11, 101)}
+    numbers |= {draw.randrange(10 ** draw.randrange(4, 16)) for _ in range(300)}
+    of_words = {}
+    for number in numbers:
+        words = spell_numbers(f"{number}", code)
+        assert of_words.setdefault(words, number) == number, words
+        assert unicodedata.is_normalized("NFC", words), words
+    assert spell_numbers("-5", code).strip() != spell_numbers("5", code)
 
 
 def test_chinese_numbers_are_those_of_another_library():

@@ -35,6 +35,7 @@ class _Words:
     ordinal_point: bool = False  # "15." is the fifteenth, and num2words knows it
     suffixes: str = ""  # what may follow an ordinal's digits, as a pattern
     spaced: bool = True  # words are parted by spaces
+    most_digits: int = 15  # longer ones are no quantity, or num2words errs: read digit by digit
 
 
 # Endings of an ordinal, as written behind its digits: what num2words is asked for.
@@ -70,7 +71,7 @@ _KNOWN = {
     "cat": _Words("ca", "coma", suffixes="r|n|t|è|é|a"),
     "ces": _Words("cs", "celá"),
     "cmn": _Words("", "点", years=True, spaced=False),
-    "cym": _Words("cy", "pwynt"),
+    "cym": _Words("cy", "pwynt", most_digits=9),
     "dan": _Words("da", "komma", years=True, ordinal_point=True),
     "deu": _Words("de", "Komma", years=True, ordinal_point=True),
     "eng": _Words("en", "point", years=True, suffixes="st|nd|rd|th|'?s"),
@@ -91,7 +92,7 @@ _KNOWN = {
     "pes": _Words("fa", "ممیز"),
     "pol": _Words("pl", "przecinek"),
     "por": _Words("pt_BR", "vírgula", suffixes="[ºª]"),
-    "ron": _Words("ro", "virgulă"),
+    "ron": _Words("ro", "virgulă", most_digits=12),
     "rus": _Words("ru", "запятая", suffixes=_RUSSIAN_SUFFIXES),
     "slk": _Words("sk", "celých"),
     "slv": _Words("sl", "vejica", ordinal_point=True),
@@ -111,6 +112,7 @@ _POINT_DROPPED = frozenset(
 
 # Where num2words has no word for a minus, or another one.
 _MINUS = {
+    "ben": "মাইনাস",
     "cmn": "负",
     "yue": "負",
     "ces": "minus",
@@ -119,6 +121,8 @@ _MINUS = {
     "tel": "మైనస్",
     "vie": "âm",
 }
+# A thousand, and one before it that num2words drops from 11 000 too.
+_ONE_THOUSAND = {"azj": (" min", " bir min"), "tur": ("bin", "birbin")}
 # Before them a German ordinal ends in n: am 15. Mai.
 _GERMAN_OBLIQUE = regex.compile(
     r"\b(?:a[mb]|vom|zum|beim|im|de[mns]|bis|seit|nach|vor) \Z", regex.I
@@ -187,7 +191,6 @@ _COUNTED = "个個位次名种種条條家只隻张張本块塊件部场場点�
 # Duals that lose their last letter but before what they count.
 _ARABIC_DUAL = regex.compile(r"(?<= |^)(ألفا|مئتا|مليونا|مليارا|تريليونا)$")
 
-_MOST_DIGITS = 15  # longer ones are no quantity: they are read digit by digit
 _DIGIT = regex.compile(r"\p{Nd}")
 
 
@@ -466,7 +469,7 @@ def _number(
         mark = "." if language in _COMMA_PASSED_OVER else decimal_mark(language)
         return f"{whole}{mark}{fraction}" if fraction else whole
     between = " " if words.spaced else ""
-    if (whole.startswith("0") and len(whole) > 1) or len(whole) > _MOST_DIGITS:
+    if (whole.startswith("0") and len(whole) > 1) or len(whole) > words.most_digits:
         spelled = _digit_by_digit(whole, language)
     elif ordinal and language not in _POINT_DROPPED:
         spelled = _quantity(whole, language, "ordinal")
@@ -515,9 +518,13 @@ def _in_words(number: int, language: str, kind: str = "cardinal") -> str:
 
     if language == "jpn":  # kana: a voice of eSpeak NG cannot read 二十
         return num2words(number, lang="ja", reading=True)
+    thousands = number // 1000 % 1000
+    if language in _ONE_THOUSAND and thousands > 1 and thousands % 10 == 1:
+        return _in_words(number - 1000, language).replace(*_ONE_THOUSAND[language])
     words = num2words(number, lang=_KNOWN[language].code, to=kind)
     if language == "arb":
         words = _ARABIC_DUAL.sub(r"\1ن", words)
+    words = unicodedata.normalize("NFC", words)
     return " ".join(words.replace(",", "").split())  # no pauses within a number
 
 

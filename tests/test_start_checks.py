@@ -4,6 +4,8 @@ import json
 import re
 import shutil
 from collections import namedtuple
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -16,6 +18,7 @@ from test_workflow import snakemake
 from steplens import disk_space, start_checks, table_metadata
 from steplens.atomic import TableError, write_csv, write_json, write_text
 from steplens.config import parse_config
+from steplens.config_files import read_settings
 from steplens.disk_space import MARGIN_BYTES, DiskSpaceError, in_words, require_space
 from steplens.errors import ConfigError
 from steplens.groups import StoreError
@@ -315,6 +318,21 @@ def test_translations_without_a_reference_are_told(tmp_path):
     assert unscored(config, {"rank_decoder"}) == []
     write_split(tmp_path, LANGUAGES["eng"], "test", [line(one) for one in range(9)])
     assert unscored(config, {"recognition"}) == []
+
+
+def test_the_demo_can_start_in_any_folder(monkeypatch, tmp_path):
+    """Its relative paths are the project's, and not those of the folder that Snakemake works in."""
+    monkeypatch.chdir(tmp_path)
+    config = parse_config(read_settings([ROOT / "config" / "config.yaml"]))
+    of_language = [
+        Job(Rule(rule), SimpleNamespace(lang=code), [f"results/demo/{rule}/{code}.parquet"])
+        for rule in ("corpus", "speech_espeak") for code in config.languages
+    ]  # fmt: skip
+    others = [
+        Job(Rule(rule), None, []) for rule in ("recognition", "rank_decoder", "similarity_encoders")
+    ]
+    engine_of = dict.fromkeys(config.languages, "espeak")
+    check_start(config, engine_of, [*of_language, *others], Path("results/demo"), True)
 
 
 def test_of_a_corpus_on_the_hub_nothing_is_asked_before_it_is_there():

@@ -359,9 +359,8 @@ def unscored(config: Config, rules: Collection[str]) -> list[str]:
     if "recognition" not in rules or is_hub_name(config.corpus.path):
         return []
     target = load_languages()[config.output_language]
-    references = set(
-        read_sentences(Path(config.corpus.path), target, config.corpus.splits)["utterance"]
-    )
+    folder = fleurs_folder(config.corpus.model_dump())
+    references = set(read_sentences(folder, target, config.corpus.splits)["utterance"])
     without = [
         code
         for code in config.languages

@@ -46,6 +46,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(partial, path)
+    except OSError as error:
+        if error.errno is not None and error.filename is None:  # of a full disk, for one
+            error.filename = str(path)
+        raise
     finally:
         partial.unlink(missing_ok=True)
 

@@ -9,7 +9,7 @@ import numpy as np
 import soundfile
 from scipy.signal import resample_poly
 
-from .atomic import atomic_path
+from .atomic import write_bytes
 from .input_files import open_regular, other_kind
 
 SAMPLING_RATE_HZ = 16_000
@@ -45,8 +45,9 @@ def resample(wave: np.ndarray, rate_hz: int) -> np.ndarray:
 def write_wav(path: Path, wave: np.ndarray) -> None:
     """Write (n_samples,) float audio in [-1, 1] at 16 kHz as 16-bit PCM, atomically."""
     samples = np.round(np.clip(wave, -1, 1) * 32767).astype(np.int16)
-    with atomic_path(path) as partial:
-        soundfile.write(partial, samples, SAMPLING_RATE_HZ, subtype="PCM_16")
+    content = io.BytesIO()  # of a full disk libsndfile says "System error"
+    soundfile.write(content, samples, SAMPLING_RATE_HZ, subtype="PCM_16", format="WAV")
+    write_bytes(path, content.getvalue())
 
 
 def too_long(wave: np.ndarray) -> str:

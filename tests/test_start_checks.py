@@ -335,6 +335,16 @@ def test_the_demo_can_start_in_any_folder(monkeypatch, tmp_path):
     check_start(config, engine_of, [*of_language, *others], Path("results/demo"), True)
 
 
+@pytest.mark.parametrize("rule", ["plan", "verify"])
+def test_what_only_reads_needs_no_space_and_no_leave_to_write(free, rule):
+    """Results on a full disk, or on one mounted read-only, can be verified: /proc takes no file."""
+    free(0)
+    results = Path("/proc/results")
+    assert check_start(parse_config({}), {}, [Job(Rule(rule), None, [])], results, True) == []
+    with pytest.raises(ConfigError, match="can be written to"):
+        check_start(parse_config({}), {}, [Job(Rule("rank_decoder"), None, [])], results, True)
+
+
 def test_of_a_corpus_on_the_hub_nothing_is_asked_before_it_is_there():
     config = parse_config({"corpus": {"path": "google/fleurs", "revision": "0" * 40}})
     require_common_sentences(config, RANKED)

@@ -16,6 +16,7 @@ SPELLED = {
          "cinq cent soixante-sept virgule cinq"),
         ("le 1er mai, la 2e", "le premier mai, la deuxième"),
         ("la 1ère, le 2d, le 2nd, la 2nde", "la première, le second, le second, la seconde"),
+        ("le 1ᵉʳ, la 1ʳᵉ, le 3ᵉ", "le premier, la première, le troisième"),
     ],
     "deu": [
         ("am 15. Mai 1984", "am fünfzehnten Mai neunzehnhundertvierundachtzig"),
@@ -37,6 +38,7 @@ SPELLED = {
         ("€ 5,5 Millionen", "fünf Komma fünf Millionen €"),
     ],
     "eng": [
+        ("the 4ᵗʰ of 2ⁿ", "the fourth of two ⁿ"),
         ("1,234 on the 19th", "one thousand two hundred and thirty-four on the nineteenth"),
         ("12,34,567 or 1234567", f"{MILLION} or {MILLION}"),
         ("in 1984, the 1990s, 1,984", "in nineteen eighty-four, the nineteen nineties, one thousand nine "
@@ -83,6 +85,7 @@ SPELLED = {
     ],
     "por": [
         ("10.000 e 1º", "dez mil e primeiro"), ("R$ 20", "vinte R$"), ("2ª", "segunda"),
+        ("o 1.º e a 2.ª.", "o primeiro e a segunda."),
         ("R$ 5,50 e R$ 2 milhões", "cinco vírgula cinco zero R$ e dois milhões R$"),
     ],
     "hun": [

@@ -90,7 +90,7 @@ _KNOWN = {
     "nob": _Words("no", "komma", years=True, ordinal_point=True),
     "pes": _Words("fa", "ممیز"),
     "pol": _Words("pl", "przecinek"),
-    "por": _Words("pt_BR", "vírgula", suffixes="[ºª]"),
+    "por": _Words("pt_BR", "vírgula", suffixes="\\.?[ºª]"),
     "ron": _Words("ro", "virgulă"),
     "rus": _Words("ru", "запятая", suffixes=_RUSSIAN_SUFFIXES),
     "slk": _Words("sk", "celých"),
@@ -143,6 +143,8 @@ _GERMAN_SUFFIX = regex.compile(
     r"(?!\p{L})"
 )
 
+# The ending of an ordinal, where it is raised: 3ᵉ, 4ᵗʰ.
+_RAISED = regex.compile(r"(?<=\d)[\p{Lm}&&\p{Latin}]+(?!\p{L})", regex.V1)
 _TIME = regex.compile(
     r"(?<![\d.,:])(?P<hour>\d\d?):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?(?![.,:]?\d)"
 )
@@ -234,6 +236,7 @@ def spell_numbers(text: str, language: str) -> str:
     text = regex.sub(r"(?<![^ (\[])(?<!\d )–(?=\d)", "-", text)  # a dash for a minus
     text = _lists_parted(text, language)
     if knows(language):
+        text = _RAISED.sub(lambda found: _ending(found[0], language), text)
         text = _times(text, language)
         text = _GROUPS_OF_DIGITS.sub(lambda found: _groups_of_digits(found[0], language), text)
         text = _AMOUNT.sub(
@@ -274,6 +277,12 @@ def _lists_parted(text: str, language: str) -> str:
         ),
         text,
     )
+
+
+def _ending(raised: str, language: str) -> str:
+    """Raised letters as plain ones, where those are the ending of an ordinal: not 2ⁿ."""
+    plain = unicodedata.normalize("NFKC", raised)
+    return plain if regex.fullmatch(_KNOWN[language].suffixes, plain) else raised
 
 
 def _groups_of_digits(groups: str, language: str) -> str:

@@ -92,7 +92,9 @@ SPELLED = {
         ("15. május", "tizenötödik május"),
         ("1990. május; 1990. Azután", "ezerkilencszázkilencven május; ezerkilencszázkilencven. Azután"),
     ],
-    "tur": [("3,5", "üç virgül beş"), ("20. Sonra 15. gün", "yirmi. Sonra onbeş gün")],
+    "azj": [("11.000 və 21.301.661", "on bir min və iyirmi bir milyon üç yüz bir min altı yüz altmış bir")],
+    "tur": [("301.661, 1.001.000", "üçyüzbirbinaltıyüzaltmışbir, birmilyonbin"),
+            ("3,5", "üç virgül beş"), ("20. Sonra 15. gün", "yirmi. Sonra onbeş gün")],
     "arb": [
         ("٢٠٠٨ و 2008", "ألفان و ثمانية و ألفان و ثمانية"), ("١٬٠٠٠", "ألف"),
         ("2000 و 200 و 2000000 و 200000", "ألفان و مئتان و مليونان و مئتا ألف"),
@@ -119,6 +121,23 @@ SPELLED = {
 )
 def test_numbers_are_read_as_numbers(code, text, words):
     assert spell_numbers(text, code) == words
+
+
+@pytest.mark.parametrize("code", [code for code in load_languages() if knows(code)])
+def test_no_two_numbers_sound_alike(code):
+    thousands = [
+        head * 1000 + rest
+        for head in (*range(1, 32), 101, 201, 300, 301)
+        for rest in (0, 1, 100, 661)
+    ]
+    millions = [
+        head * 10**6 + rest
+        for head in (1, 2, 21, 101)
+        for rest in (0, 1, 1000, 11_000, 300_661, 301_661)
+    ]
+    numbers = [*range(100, 132), *thousands, *millions]
+    said = [spell_numbers(f"a {number}", code) for number in numbers]
+    assert len({*said}) == len({*numbers})
 
 
 @pytest.mark.parametrize("code", [code for code in load_languages() if knows(code)])

@@ -119,6 +119,9 @@ _MINUS = {
     "tel": "మైనస్",
     "vie": "âm",
 }
+# Languages that say a thousand without a one, which num2words leaves out of 21,000 and 301,000 too: such
+# numbers are put together here, and this stands between their parts.
+_THOUSAND_WITHOUT_ONE = {"azj": " ", "tur": ""}
 # Before them a German ordinal ends in n: am 15. Mai.
 _GERMAN_OBLIQUE = regex.compile(
     r"\b(?:a[mb]|vom|zum|beim|im|de[mns]|bis|seit|nach|vor) \Z", regex.I
@@ -524,6 +527,13 @@ def _in_words(number: int, language: str, kind: str = "cardinal") -> str:
 
     if language == "jpn":  # kana: a voice of eSpeak NG cannot read 二十
         return num2words(number, lang="ja", reading=True)
+    if language in _THOUSAND_WITHOUT_ONE and number > 1000:
+        base = max(one for one in (10**3, 10**6, 10**9, 10**12) if one <= number)
+        head, rest = divmod(number, base)
+        if rest or base == 1000:
+            whole = [head, base] if base == 1000 and head > 1 else [head * base]
+            parts = [_in_words(one, language) for one in (*whole, rest) if one]
+            return _THOUSAND_WITHOUT_ONE[language].join(parts)
     words = num2words(number, lang=_KNOWN[language].code, to=kind)
     if language == "arb":
         words = _ARABIC_DUAL.sub(r"\1ن", words)

@@ -132,7 +132,8 @@ def read_recording(data: bytes) -> tuple[np.ndarray, int]:
                 raise ValueError("has {} Hz, expected {} to {} Hz".format(rate, *_RATES_HZ))
             if _too_long(n_samples, rate):  # said by the header: a few bytes may hold hours
                 raise ValueError(f"is {_too_long(n_samples, rate)}")
-            wave = file.read(dtype="float32", always_2d=True)
+            # In so many words: GSM 6.10 of telephones cannot be sought in.
+            wave = file.read(n_samples, dtype="float32", always_2d=True)
     except soundfile.SoundFileError as error:
         raise ValueError(f"cannot be decoded: {_own_words(error)}") from error
     if not len(wave):

@@ -91,7 +91,7 @@ _KNOWN = {
     "nob": _Words("no", "komma", years=True, ordinal_point=True),
     "pes": _Words("fa", "ممیز"),
     "pol": _Words("pl", "przecinek"),
-    "por": _Words("pt_BR", "vírgula", suffixes="[ºª]"),
+    "por": _Words("pt_BR", "vírgula", suffixes="\\.?[ºª]"),
     "ron": _Words("ro", "virgulă", most_digits=12),
     "rus": _Words("ru", "запятая", suffixes=_RUSSIAN_SUFFIXES),
     "slk": _Words("sk", "celých"),
@@ -121,8 +121,9 @@ _MINUS = {
     "tel": "మైనస్",
     "vie": "âm",
 }
-# A thousand, and one before it that num2words drops from 11 000 too.
-_ONE_THOUSAND = {"azj": (" min", " bir min"), "tur": ("bin", "birbin")}
+# Languages that say a thousand without a one, which num2words leaves out of 21,000 and 301,000 too: such
+# numbers are put together here, and this stands between their parts.
+_THOUSAND_WITHOUT_ONE = {"azj": " ", "tur": ""}
 # Before them a German ordinal ends in n: am 15. Mai.
 _GERMAN_OBLIQUE = regex.compile(
     r"\b(?:a[mb]|vom|zum|beim|im|de[mns]|bis|seit|nach|vor) \Z", regex.I
@@ -147,6 +148,8 @@ _GERMAN_SUFFIX = regex.compile(
     r"(?!\p{L})"
 )
 
+# The ending of an ordinal, where it is raised: 3ᵉ, 4ᵗʰ.
+_RAISED = regex.compile(r"(?<=\d)[\p{Lm}&&\p{Latin}]+(?!\p{L})", regex.V1)
 _TIME = regex.compile(
     r"(?<![\d.,:])(?P<hour>\d\d?):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?(?![.,:]?\d)"
 )
@@ -237,6 +240,7 @@ def spell_numbers(text: str, language: str) -> str:
     text = regex.sub(r"(?<![^ (\[])(?<!\d )–(?=\d)", "-", text)  # a dash for a minus
     text = _lists_parted(text, language)
     if knows(language):
+        text = _RAISED.sub(lambda found: _ending(found[0], language), text)
         text = _times(text, language)
         text = _GROUPS_OF_DIGITS.sub(lambda found: _groups_of_digits(found[0], language), text)
         text = _AMOUNT.sub(
@@ -277,6 +281,12 @@ def _lists_parted(text: str, language: str) -> str:
         ),
         text,
     )
+
+
+def _ending(raised: str, language: str) -> str:
+    """Raised letters as plain ones, where those are the ending of an ordinal: not 2ⁿ."""
+    plain = unicodedata.normalize("NFKC", raised)
+    return plain if regex.fullmatch(_KNOWN[language].suffixes, plain) else raised
 
 
 def _groups_of_digits(groups: str, language: str) -> str:
@@ -518,9 +528,13 @@ def _in_words(number: int, language: str, kind: str = "cardinal") -> str:
 
     if language == "jpn":  # kana: a voice of eSpeak NG cannot read 二十
         return num2words(number, lang="ja", reading=True)
-    thousands = number // 1000 % 1000
-    if language in _ONE_THOUSAND and thousands > 1 and thousands % 10 == 1:
-        return _in_words(number - 1000, language).replace(*_ONE_THOUSAND[language])
+    if language in _THOUSAND_WITHOUT_ONE and number > 1000:
+        base = max(one for one in (10**3, 10**6, 10**9, 10**12) if one <= number)
+        head, rest = divmod(number, base)
+        if rest or base == 1000:
+            whole = [head, base] if base == 1000 and head > 1 else [head * base]
+            parts = [_in_words(one, language) for one in (*whole, rest) if one]
+            return _THOUSAND_WITHOUT_ONE[language].join(parts)
     words = num2words(number, lang=_KNOWN[language].code, to=kind)
     if language == "arb":
         words = _ARABIC_DUAL.sub(r"\1ن", words)

@@ -67,7 +67,7 @@ onstart:
     from steplens.files.file_times import settle_future_times
     from steplens.store.groups import StoreError
     from steplens.jobs.locks import lock_run
-    from steplens.planning.start_checks import check_start
+    from steplens.planning.start_checks import READING, check_start
 
     logger.info(origin_note(CONFIG, workflow.overwrite_configfiles))
     try:
@@ -77,7 +77,7 @@ onstart:
             CONFIG, ENGINE_OF, jobs, RESULTS, workflow.local_exec, finished
         ):
             logger.warning(note)
-        if {job.rule.name for job in jobs} - {"plan", "verify"}:
+        if {job.rule.name for job in jobs} - READING:
             lock_run(RESULTS)
             for note in settle_future_times(workflow.dag.jobs, jobs, RESULTS):
                 logger.warning(note)

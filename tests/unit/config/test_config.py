@@ -68,7 +68,8 @@ def test_a_checked_config_filled_with_defaults_is_valid_again():
         ("store.qqqq", 3, "unknown key; expected dtype"),
         ("qqqq", 3, "unknown key; expected run, seed, languages"),
         # types
-        ("steps", 5, "Input should be a valid list, got 5"),
+        ("steps", 5, "Input should be a valid list, got 5; write [5]"),
+        ("languages", "deu,fra", "got 'deu,fra'; write [deu,fra]"),
         ("run", 1, "Input should be a valid string, got 1"),
         ("corpus", None, "got None"),
         ("comparison.k", "many", "Input should be a valid integer, got 'many'"),

@@ -2,12 +2,16 @@
 
 import ast
 import os
+import resource
 import signal
 
+import numpy as np
+import pandas as pd
 import pytest
 from conftest import ROOT
 
-from steplens.files.atomic import atomic_path, write_bytes, write_json, write_text
+from steplens.files.atomic import atomic_path, write_bytes, write_json, write_parquet, write_text
+from steplens.files.audio import write_wav
 
 WORKFLOW = ROOT / "workflow"
 # What writes a file, by the name that is called: as a method, or as a function of a module …
@@ -24,6 +28,7 @@ MOVERS = {
 # Who writes in another way, what is called, and why.
 EXCEPTIONS = {
     ("atomic", "to_csv"): "into memory",
+    ("audio", "write"): "into memory",
     ("takes", "open"): "a journal grows by whole lines; a torn one is cut off and forgotten",
     ("run_lock", "open"): "locks hold nothing that is read as a result",
     ("job", "open"): "a line in the log of a process that died",
@@ -115,6 +120,31 @@ def test_a_failure_leaves_the_old_file(tmp_path):
         fail()
     assert (tmp_path / "one").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["one"]
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: write_bytes(path, bytes(9000)),
+        lambda path: write_wav(path, np.zeros(9000)),
+        lambda path: write_parquet(
+            pd.DataFrame({"a": np.random.default_rng(1).random(9000)}), path
+        ),
+    ],
+    ids=["bytes", "audio", "table"],
+)
+def test_a_file_that_cannot_be_written_is_named_with_the_reason(tmp_path, write):
+    """As on a full disk: here at a limit of the size of files."""
+    path = tmp_path / "name"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"File too large.*/name'") as raised:
+            write(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert raised.value.filename == str(path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_kill_leaves_the_old_file_and_the_next_writer_cleans_up(tmp_path):

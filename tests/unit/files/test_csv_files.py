@@ -67,6 +67,12 @@ def test_texts_come_back_as_they_were(tmp_path_factory, texts):
     assert not [one for one in cells(path, "text") if one[:1] in tuple("=+-@\t\r\n＝＋－＠")]
 
 
+@pytest.mark.parametrize("texts", [[" a", " ", "b "], [" "], ["", "a"], ["a", ""]])
+def test_a_row_of_one_blank_text_is_a_row(tmp_path, texts):
+    write_csv(pd.DataFrame({"text": texts}), tmp_path / "one.csv")
+    assert read_csv(tmp_path / "one.csv")["text"].tolist() == texts
+
+
 def test_texts_that_a_spreadsheet_computes_get_an_apostrophe(tmp_path):
     """And nothing else does: OWASP's list, and texts that already begin as an escaped one would."""
     path = tmp_path / "one.csv"

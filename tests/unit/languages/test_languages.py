@@ -145,6 +145,20 @@ def test_a_language_that_fasttext_does_not_know_has_no_probability():
     np.testing.assert_array_equal(np.isnan(found), [[False, True, False], [True, True, True]])
 
 
+@pytest.mark.parametrize("text", ["!!!", "1234", "... ,", "\u200b", "👍 %"])
+def test_a_text_without_a_letter_is_in_no_language(text):
+    """Of unknown words alone fastText gives 12 % English, the same for all of them."""
+    assert np.isnan(language_probabilities([text], ["en", "de"])).all()
+
+
+@pytest.mark.parametrize(
+    "text", ["MY FRIEND IS A BIRD", "my friend\nis a bird", "my friend\r\nis a bird"]
+)
+def test_capitals_and_line_ends_leave_the_language(text):
+    english, chinese = language_probabilities([text], ["en", "zh"])[0]
+    assert english > 0.9 > 0.1 > chinese
+
+
 def test_every_phrase_is_in_the_script_of_its_language():
     for code, phrase in PHRASES.items():
         counts = {script for script in SCRIPTS if count_script_tokens(phrase, script)}

@@ -54,6 +54,7 @@ ALIKE = {
     "Hangul filler": ("kor", "한국어\u3164를 배운다.", "한국어를 배운다."),
     "no-break hyphen": ("deu", "Die E\u2011Mail ist da.", "Die E-Mail ist da."),
     "typographic apostrophe": ("fra", "C’est l’été.", "C'est l'été."),
+    "typographic apostrophe of thousands": ("deu", "Es waren 10’000 Menschen.", "Es waren 10'000 Menschen."),
     "modifier apostrophe": ("ukr", "П\u02bcять книг.", "П'ять книг."),
     "a Latin letter in a Cyrillic word": ("rus", "Он живёт в Mоскве.", "Он живёт в Москве."),
     "several Latin letters": ("rus", "Oн вчepa пришёл.", "Он вчера пришёл."),

@@ -4,6 +4,8 @@ import json
 import re
 import shutil
 from collections import namedtuple
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,7 @@ from fleurs_files import LANGUAGES, line, write_split
 from made_stores import NEURONS, write_store
 from test_workflow import snakemake
 
+from steplens.config.files import read_settings
 from steplens.config.run import parse_config
 from steplens.errors import ConfigError
 from steplens.files import disk_space, table_metadata
@@ -322,6 +325,31 @@ def test_translations_without_a_reference_are_told(tmp_path):
     assert unscored(config, {"rank_decoder"}) == []
     write_split(tmp_path, LANGUAGES["eng"], "test", [line(one) for one in range(9)])
     assert unscored(config, {"recognition"}) == []
+
+
+def test_the_demo_can_start_in_any_folder(monkeypatch, tmp_path):
+    """Its relative paths are the project's, and not those of the folder that Snakemake works in."""
+    monkeypatch.chdir(tmp_path)
+    config = parse_config(read_settings([ROOT / "config" / "config.yaml"]))
+    of_language = [
+        Job(Rule(rule), SimpleNamespace(lang=code), [f"results/demo/{rule}/{code}.parquet"])
+        for rule in ("corpus", "speech_espeak") for code in config.languages
+    ]  # fmt: skip
+    others = [
+        Job(Rule(rule), None, []) for rule in ("recognition", "rank_decoder", "similarity_encoders")
+    ]
+    engine_of = dict.fromkeys(config.languages, "espeak")
+    check_start(config, engine_of, [*of_language, *others], Path("results/demo"), True)
+
+
+@pytest.mark.parametrize("rule", ["plan", "verify"])
+def test_what_only_reads_needs_no_space_and_no_leave_to_write(free, rule):
+    """Results on a full disk, or on one mounted read-only, can be verified: /proc takes no file."""
+    free(0)
+    results = Path("/proc/results")
+    assert check_start(parse_config({}), {}, [Job(Rule(rule), None, [])], results, True) == []
+    with pytest.raises(ConfigError, match="can be written to"):
+        check_start(parse_config({}), {}, [Job(Rule("rank_decoder"), None, [])], results, True)
 
 
 def test_of_a_corpus_on_the_hub_nothing_is_asked_before_it_is_there():

@@ -2,6 +2,7 @@
 
 import random
 import signal
+import unicodedata
 
 import pytest
 
@@ -16,6 +17,7 @@ SPELLED = {
          "cinq cent soixante-sept virgule cinq"),
         ("le 1er mai, la 2e", "le premier mai, la deuxième"),
         ("la 1ère, le 2d, le 2nd, la 2nde", "la première, le second, le second, la seconde"),
+        ("le 1ᵉʳ, la 1ʳᵉ, le 3ᵉ", "le premier, la première, le troisième"),
     ],
     "deu": [
         ("am 15. Mai 1984", "am fünfzehnten Mai neunzehnhundertvierundachtzig"),
@@ -37,6 +39,7 @@ SPELLED = {
         ("€ 5,5 Millionen", "fünf Komma fünf Millionen €"),
     ],
     "eng": [
+        ("the 4ᵗʰ of 2ⁿ", "the fourth of two ⁿ"),
         ("1,234 on the 19th", "one thousand two hundred and thirty-four on the nineteenth"),
         ("12,34,567 or 1234567", f"{MILLION} or {MILLION}"),
         ("in 1984, the 1990s, 1,984", "in nineteen eighty-four, the nineteen nineties, one thousand nine "
@@ -83,13 +86,19 @@ SPELLED = {
     ],
     "por": [
         ("10.000 e 1º", "dez mil e primeiro"), ("R$ 20", "vinte R$"), ("2ª", "segunda"),
+        ("o 1.º e a 2.ª.", "o primeiro e a segunda."),
         ("R$ 5,50 e R$ 2 milhões", "cinco vírgula cinco zero R$ e dois milhões R$"),
     ],
     "hun": [
         ("15. május", "tizenötödik május"),
         ("1990. május; 1990. Azután", "ezerkilencszázkilencven május; ezerkilencszázkilencven. Azután"),
     ],
-    "tur": [("3,5", "üç virgül beş"), ("20. Sonra 15. gün", "yirmi. Sonra onbeş gün")],
+    "azj": [("11.000 və 21.301.661", "on bir min və iyirmi bir milyon üç yüz bir min altı yüz altmış bir"),
+            ("11 000, 1000", "on bir min, min")],
+    "ben": [("-5", "মাইনাস পাঁচ")],
+    "tur": [("301.661, 1.001.000", "üçyüzbirbinaltıyüzaltmışbir, birmilyonbin"),
+            ("3,5", "üç virgül beş"), ("101.001", "yüzbirbinbir"),
+            ("20. Sonra 15. gün", "yirmi. Sonra onbeş gün")],
     "arb": [
         ("٢٠٠٨ و 2008", "ألفان و ثمانية و ألفان و ثمانية"), ("١٬٠٠٠", "ألف"),
         ("2000 و 200 و 2000000 و 200000", "ألفان و مئتان و مليونان و مئتا ألف"),
@@ -141,6 +150,23 @@ def test_every_known_language_spells_any_number(code):
                 assert not has_digits(words), (text, words)
     finally:
         signal.alarm(0)
+
+
+@pytest.mark.parametrize("code", [code for code in load_languages() if knows(code)])
+def test_other_numbers_have_other_words(code):
+    """No digit is lost within num2words; words are composed, as the text around them is."""
+    draw = random.Random(6)
+    numbers = {*range(1200), *range(1000, 400_000, 997), *range(1, 10**6, 100_000)}
+    numbers |= {10**place * times + 1 for place in range(3, 15) for times in (1, 2, 3, 11, 101)}
+    numbers |= {draw.randrange(10 ** draw.randrange(4, 16)) for _ in range(300)}
+    heads, rests = (*range(1, 32), 101, 201, 300, 301), (0, 1, 100, 661, 11_000, 301_661)
+    numbers |= {head * base + rest for base in (1000, 10**6) for head in heads for rest in rests}
+    of_words = {}
+    for number in numbers:
+        words = spell_numbers(f"{number}", code)
+        assert of_words.setdefault(words, number) == number, words
+        assert unicodedata.is_normalized("NFC", words), words
+    assert spell_numbers("-5", code).strip() != spell_numbers("5", code)
 
 
 def test_chinese_numbers_are_those_of_another_library():

@@ -304,6 +304,8 @@ def _problem(error: dict) -> str:
     whole = isinstance(given, dict) and not mistyped
     if mistyped or not (whole or ("expected" in message and "got" in message)):
         message += f", got {shown(given)}"
+    if kind == "list_type" and isinstance(given, str | int):
+        message += f"; write [{shown(str(given))[1:-1]}]"
     if kind == "literal_error":
         close = nearest(str(given), re.findall("'([^']+)'", error["ctx"]["expected"]))
         message += f"; did you mean {close!r}?" if close else ""

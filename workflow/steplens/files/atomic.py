@@ -47,6 +47,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(partial, path)
+    except OSError as error:
+        if error.errno is not None and error.filename is None:  # of a full disk, for one
+            error.filename = str(path)
+        raise
     finally:
         partial.unlink(missing_ok=True)
 
@@ -114,6 +118,7 @@ def read_csv(path: str | Path, columns: list[str] | None = None) -> pd.DataFrame
         io.BytesIO(content),
         dtype={one["name"]: str for one in schema if one.get("datatype") == "string"},
         keep_default_na=False,
+        skip_blank_lines=False,  # a row of one space is one
         na_values={one["name"]: [""] for one in schema if one.get("null") != []},
     )
     texts = {name: column.map(_armed) for name, column in frame.items() if _may_hold_text(column)}

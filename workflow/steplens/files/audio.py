@@ -9,7 +9,7 @@ import numpy as np
 import soundfile
 from scipy.signal import resample_poly
 
-from steplens.files.atomic import atomic_path
+from steplens.files.atomic import write_bytes
 from steplens.files.input_files import open_regular, other_kind
 
 SAMPLING_RATE_HZ = 16_000
@@ -45,8 +45,9 @@ def resample(wave: np.ndarray, rate_hz: int) -> np.ndarray:
 def write_wav(path: Path, wave: np.ndarray) -> None:
     """Write (n_samples,) float audio in [-1, 1] at 16 kHz as 16-bit PCM, atomically."""
     samples = np.round(np.clip(wave, -1, 1) * 32767).astype(np.int16)
-    with atomic_path(path) as partial:
-        soundfile.write(partial, samples, SAMPLING_RATE_HZ, subtype="PCM_16")
+    content = io.BytesIO()  # of a full disk libsndfile says "System error"
+    soundfile.write(content, samples, SAMPLING_RATE_HZ, subtype="PCM_16", format="WAV")
+    write_bytes(path, content.getvalue())
 
 
 def too_long(wave: np.ndarray) -> str:
@@ -131,7 +132,8 @@ def read_recording(data: bytes) -> tuple[np.ndarray, int]:
                 raise ValueError("has {} Hz, expected {} to {} Hz".format(rate, *_RATES_HZ))
             if _too_long(n_samples, rate):  # said by the header: a few bytes may hold hours
                 raise ValueError(f"is {_too_long(n_samples, rate)}")
-            wave = file.read(dtype="float32", always_2d=True)
+            # In so many words: GSM 6.10 of telephones cannot be sought in.
+            wave = file.read(n_samples, dtype="float32", always_2d=True)
     except soundfile.SoundFileError as error:
         raise ValueError(f"cannot be decoded: {_own_words(error)}") from error
     if not len(wave):

@@ -3,6 +3,9 @@
 from collections.abc import Iterable
 
 import numpy as np
+import regex
+
+_LETTER = regex.compile(r"\p{L}")
 
 
 def language_probabilities(texts: Iterable[str], labels: list[str]) -> np.ndarray:
@@ -17,8 +20,8 @@ def language_probabilities(texts: Iterable[str], labels: list[str]) -> np.ndarra
 
     Returns
     -------
-    (n_texts, n_labels) array in [0, 1]; NaN in rows of texts without a character and in columns
-    of empty labels.
+    (n_texts, n_labels) array in [0, 1]; NaN in rows of texts without a letter, of which fastText would
+    give how often it saw each language, and in columns of empty labels.
 
     Notes
     -----
@@ -29,7 +32,7 @@ def language_probabilities(texts: Iterable[str], labels: list[str]) -> np.ndarra
     detector = LangDetector(LangDetectConfig(model="lite", max_input_length=None))
     rows = []
     for text in texts:
-        if not text.strip():
+        if not _LETTER.search(text):
             rows.append([np.nan] * len(labels))
             continue
         found = {hit["lang"]: hit["score"] for hit in detector.detect(text, k=176)}

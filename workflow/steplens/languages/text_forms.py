@@ -49,7 +49,7 @@ _SAME_LOOK_TOO = regex.compile(r"[ſŉĲĳĿŀǄ-ǌǱ-ǳϐϑϕϖϰϱϲϵⅠ-ⅿ�
 _WIDE_MARKS = regex.compile(r"[\uFF01-\uFF5E--[＃＄％＆＋＠＝\p{L}\p{N}]]", regex.V1)
 _WIDE_IN_NUMBER = regex.compile(r"(?<=\p{Nd})[．，：／](?=\p{Nd})")
 _HYPHENS = {ord(one): "-" for one in "\u2010\u2011\u2212\ufe63\uff0d"}
-_APOSTROPHES = regex.compile(r"(?<=\p{L})[\u2019\u02BC\uFF07](?=\p{L})")
+_APOSTROPHES = regex.compile(r"(?<=[\p{L}\p{Nd}])[\u2019\u02BC\uFF07](?=[\p{L}\p{Nd}])")
 
 # Two encodings of one letter: chillus of Malayalam, the Bengali ta without its vowel.
 _CONJUNCTS = {

@@ -51,6 +51,9 @@ _OVER_LANGUAGES = frozenset(
 )  # fmt: skip
 _COMPARING = frozenset({"compare_step", "locate", "compare_sources", "compare_sources_encoder"})
 
+# Of these rules nothing is written to the results: they may lie on a full disk, or where none can write.
+READING = frozenset({"plan", "verify"})
+
 
 def check_start(
     config: Config,
@@ -95,6 +98,8 @@ def check_start(
     """
     rules = {job.rule.name for job in jobs}
     check_licences(config, rules)
+    if not rules - READING:
+        return []
     require_writable(results)
     require_stores(jobs)
     require_tables(jobs)
@@ -359,9 +364,8 @@ def unscored(config: Config, rules: Collection[str]) -> list[str]:
     if "recognition" not in rules or is_hub_name(config.corpus.path):
         return []
     target = load_languages()[config.output_language]
-    references = set(
-        read_sentences(Path(config.corpus.path), target, config.corpus.splits)["utterance"]
-    )
+    folder = fleurs_folder(config.corpus.model_dump())
+    references = set(read_sentences(folder, target, config.corpus.splits)["utterance"])
     without = [
         code
         for code in config.languages

@@ -35,6 +35,7 @@ class _Words:
     ordinal_point: bool = False  # "15." is the fifteenth, and num2words knows it
     suffixes: str = ""  # what may follow an ordinal's digits, as a pattern
     spaced: bool = True  # words are parted by spaces
+    most_digits: int = 15  # longer ones are no quantity, or num2words errs: read digit by digit
 
 
 # Endings of an ordinal, as written behind its digits: what num2words is asked for.
@@ -70,7 +71,7 @@ _KNOWN = {
     "cat": _Words("ca", "coma", suffixes="r|n|t|è|é|a"),
     "ces": _Words("cs", "celá"),
     "cmn": _Words("", "点", years=True, spaced=False),
-    "cym": _Words("cy", "pwynt"),
+    "cym": _Words("cy", "pwynt", most_digits=9),
     "dan": _Words("da", "komma", years=True, ordinal_point=True),
     "deu": _Words("de", "Komma", years=True, ordinal_point=True),
     "eng": _Words("en", "point", years=True, suffixes="st|nd|rd|th|'?s"),
@@ -90,8 +91,8 @@ _KNOWN = {
     "nob": _Words("no", "komma", years=True, ordinal_point=True),
     "pes": _Words("fa", "ممیز"),
     "pol": _Words("pl", "przecinek"),
-    "por": _Words("pt_BR", "vírgula", suffixes="[ºª]"),
-    "ron": _Words("ro", "virgulă"),
+    "por": _Words("pt_BR", "vírgula", suffixes="\\.?[ºª]"),
+    "ron": _Words("ro", "virgulă", most_digits=12),
     "rus": _Words("ru", "запятая", suffixes=_RUSSIAN_SUFFIXES),
     "slk": _Words("sk", "celých"),
     "slv": _Words("sl", "vejica", ordinal_point=True),
@@ -111,6 +112,7 @@ _POINT_DROPPED = frozenset(
 
 # Where num2words has no word for a minus, or another one.
 _MINUS = {
+    "ben": "মাইনাস",
     "cmn": "负",
     "yue": "負",
     "ces": "minus",
@@ -119,6 +121,9 @@ _MINUS = {
     "tel": "మైనస్",
     "vie": "âm",
 }
+# Languages that say a thousand without a one, which num2words leaves out of 21,000 and 301,000 too: such
+# numbers are put together here, and this stands between their parts.
+_THOUSAND_WITHOUT_ONE = {"azj": " ", "tur": ""}
 # Before them a German ordinal ends in n: am 15. Mai.
 _GERMAN_OBLIQUE = regex.compile(
     r"\b(?:a[mb]|vom|zum|beim|im|de[mns]|bis|seit|nach|vor) \Z", regex.I
@@ -143,6 +148,8 @@ _GERMAN_SUFFIX = regex.compile(
     r"(?!\p{L})"
 )
 
+# The ending of an ordinal, where it is raised: 3ᵉ, 4ᵗʰ.
+_RAISED = regex.compile(r"(?<=\d)[\p{Lm}&&\p{Latin}]+(?!\p{L})", regex.V1)
 _TIME = regex.compile(
     r"(?<![\d.,:])(?P<hour>\d\d?):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?(?![.,:]?\d)"
 )
@@ -187,7 +194,6 @@ _COUNTED = "个個位次名种種条條家只隻张張本块塊件部场場点�
 # Duals that lose their last letter but before what they count.
 _ARABIC_DUAL = regex.compile(r"(?<= |^)(ألفا|مئتا|مليونا|مليارا|تريليونا)$")
 
-_MOST_DIGITS = 15  # longer ones are no quantity: they are read digit by digit
 _DIGIT = regex.compile(r"\p{Nd}")
 
 
@@ -234,6 +240,7 @@ def spell_numbers(text: str, language: str) -> str:
     text = regex.sub(r"(?<![^ (\[])(?<!\d )–(?=\d)", "-", text)  # a dash for a minus
     text = _lists_parted(text, language)
     if knows(language):
+        text = _RAISED.sub(lambda found: _ending(found[0], language), text)
         text = _times(text, language)
         text = _GROUPS_OF_DIGITS.sub(lambda found: _groups_of_digits(found[0], language), text)
         text = _AMOUNT.sub(
@@ -274,6 +281,12 @@ def _lists_parted(text: str, language: str) -> str:
         ),
         text,
     )
+
+
+def _ending(raised: str, language: str) -> str:
+    """Raised letters as plain ones, where those are the ending of an ordinal: not 2ⁿ."""
+    plain = unicodedata.normalize("NFKC", raised)
+    return plain if regex.fullmatch(_KNOWN[language].suffixes, plain) else raised
 
 
 def _groups_of_digits(groups: str, language: str) -> str:
@@ -466,7 +479,7 @@ def _number(
         mark = "." if language in _COMMA_PASSED_OVER else decimal_mark(language)
         return f"{whole}{mark}{fraction}" if fraction else whole
     between = " " if words.spaced else ""
-    if (whole.startswith("0") and len(whole) > 1) or len(whole) > _MOST_DIGITS:
+    if (whole.startswith("0") and len(whole) > 1) or len(whole) > words.most_digits:
         spelled = _digit_by_digit(whole, language)
     elif ordinal and language not in _POINT_DROPPED:
         spelled = _quantity(whole, language, "ordinal")
@@ -515,9 +528,17 @@ def _in_words(number: int, language: str, kind: str = "cardinal") -> str:
 
     if language == "jpn":  # kana: a voice of eSpeak NG cannot read 二十
         return num2words(number, lang="ja", reading=True)
+    if language in _THOUSAND_WITHOUT_ONE and number > 1000:
+        base = max(one for one in (10**3, 10**6, 10**9, 10**12) if one <= number)
+        head, rest = divmod(number, base)
+        if rest or base == 1000:
+            whole = [head, base] if base == 1000 and head > 1 else [head * base]
+            parts = [_in_words(one, language) for one in (*whole, rest) if one]
+            return _THOUSAND_WITHOUT_ONE[language].join(parts)
     words = num2words(number, lang=_KNOWN[language].code, to=kind)
     if language == "arb":
         words = _ARABIC_DUAL.sub(r"\1ن", words)
+    words = unicodedata.normalize("NFC", words)
     return " ".join(words.replace(",", "").split())  # no pauses within a number
 
 

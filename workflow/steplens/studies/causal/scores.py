@@ -71,9 +71,9 @@ def language_sums(texts: Sequence[str], expected: str) -> tuple[np.ndarray, np.n
     -------
     detected : (n_texts, 2) array
         1 where that language is the likeliest of the table's, else 0, also for a text without a
-        character; and 1.
+        letter; and 1.
     probability : (n_texts, 2) array
-        Its probability, and 1; both 0 for a text without a character. NaN throughout, in both, where
+        Its probability, and 1; both 0 for a text without a letter. NaN throughout, in both, where
         fastText does not know the language.
     """
     known = load_languages()

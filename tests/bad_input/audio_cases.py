@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 from fleurs_files import LANGUAGES, directory, member, spoken, tone, wav, write_archive
-from test_speech_quality import judged, write_run
+from judged_speech import judged, write_run
 
 from bad_input.case import Case, World
 from steplens.config.run import ConfigError

@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pandas as pd
-from test_rankings import CONFIG, NEURONS, write_store
+from small_stores import CONFIG, NEURONS, write_store
 
 from bad_input.case import Case, World
 from steplens.comparison.measures import overlap_matrix

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from test_outcomes import LANGUAGES, N_RESAMPLES, OUTCOMES, SEED, condition, slow_rate
+from slow_outcomes import LANGUAGES, N_RESAMPLES, OUTCOMES, SEED, condition, slow_rate
 
 from steplens.steering import outcomes as measures
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from test_left_out import write_left_out
-from test_rankings import NEURONS, write_store
+from small_left_out import write_left_out
+from small_stores import NEURONS, write_store
 
 from steplens.comparison.measures import overlap_matrix
 from steplens.comparison.speech_sources import compare_sources

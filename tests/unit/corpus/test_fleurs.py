@@ -5,8 +5,8 @@ import re
 
 import pytest
 from conftest import ROOT
+from finished_demo import snakemake
 from fleurs_files import LANGUAGES, line, published, write_fleurs, write_split
-from test_workflow import snakemake
 
 from steplens.config.run import ConfigError
 from steplens.corpus.fleurs import archive_file, check_corpus, recordings_digest, split_file

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from test_workflow import snakemake
+from finished_demo import snakemake
 
 from steplens.errors import ConfigError
 from steplens.files.file_times import file_system_time_ns, settle_future_times

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 import torch
 from conftest import made_by, relative_difference
-from test_causal_fixed import slowly_fixed, some
-from test_generation import one_thread  # noqa: F401
+from slow_fixed_encoder import slowly_fixed, some
+from slow_generation import one_thread  # noqa: F401
 from tiny_checkpoints import FAMILIES, write_checkpoint
 
 from steplens.config.run import parse_config

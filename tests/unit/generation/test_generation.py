@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from slow_generation import MOST, one_thread, slow_intervention, transformers_generate  # noqa: F401
 from tiny_checkpoints import FAMILIES, write_checkpoint
 
 from steplens.batches import growing_cache
@@ -21,19 +22,7 @@ from steplens.hooks.recorder import ActivationError
 from steplens.models.files import CheckpointError
 from steplens.models.greedy_settings import require_plain_greedy
 from steplens.models.neurons import neuron_table
-from steplens.models.seamless.loading import BaseModelOutput
 from steplens.models.source import ModelSource
-
-MOST = 24
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Threads that wait for each other take most of the time of so small a model."""
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -71,39 +60,6 @@ def some_neurons(decoder, seed: int, n: int = 40) -> Replacement:
     chosen = neurons.iloc[generator.choice(len(neurons), n, replace=False)]
     table = chosen[["layer", "submodule", "unit"]].reset_index(drop=True)
     return Replacement(table.assign(value=2.0 * generator.normal(size=n).astype(np.float32)))
-
-
-def transformers_generate(decoder, states, mask, language, most=MOST):
-    """Contents and whether they ended, from ``generate``."""
-    with torch.inference_mode():
-        tokens = decoder.model.generate(
-            decoder_input_ids=torch.full((len(states), 1), decoder.tags[language]),
-            encoder_outputs=BaseModelOutput(last_hidden_state=states),
-            attention_mask=mask,
-            num_beams=1,
-            do_sample=False,
-            max_new_tokens=most,
-        )[:, 2:].tolist()
-    ended = [decoder.end in row for row in tokens]
-    contents = [row[: row.index(decoder.end)] if decoder.end in row else row for row in tokens]
-    return contents, ended
-
-
-@contextlib.contextmanager
-def slow_intervention(decoder, replacements):
-    """A loop over rows and neurons in every hook."""
-    handles = []
-    for rows, fixed in replacements:
-        for row in fixed.table.itertuples():
-
-            def hook(_module, _args, output, rows=rows, unit=row.unit, value=row.value):
-                output[rows, :, unit] = float(value)
-
-            module = decoder.model.text_decoder.get_submodule(f"layers.{row.layer}.{row.submodule}")
-            handles.append(module.register_forward_hook(hook))
-    yield
-    for handle in handles:
-        handle.remove()
 
 
 @contextlib.contextmanager

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from finished_demo import snakemake
 from snakemake.persistence import MetadataRecord
 from snakemake.persistence.file import FilePersistence
-from test_workflow import snakemake
 
 from steplens.errors import ConfigError
 from steplens.jobs.bookkeeping import check_bookkeeping, recorded_output

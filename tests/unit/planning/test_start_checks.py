@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
+from finished_demo import snakemake
 from fleurs_files import LANGUAGES, line, write_split
 from made_stores import NEURONS, write_store
-from test_workflow import snakemake
 
 from steplens.config.files import read_settings
 from steplens.config.run import parse_config

@@ -1,35 +1,17 @@
 """A condition's ranking equals scikit-learn on its pooled valid rows; location counts its top k."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
+from small_stores import NEURONS, write_store
 
 from steplens.comparison.location import locate
-from steplens.models.neurons import neuron_table, place_names
 from steplens.ranking.rank_condition import rank_condition
 from steplens.ranking.table import open_condition, open_ranking
 from steplens.store.reading import open_store
-from steplens.store.writer import StoreWriter
 
-CONFIG = {"hidden_size": 8, "decoder_ffn_dim": 16, "decoder_layers": 2}
-NEURONS = neuron_table(CONFIG, "decoder")
 INVARIANT = NEURONS["step_invariant"].to_numpy()
 SIZES = {"deu": 9, "fra": 7, "jpn": 11}
-
-
-def write_store(path, activation, valid=None, neurons=NEURONS, model="demo"):
-    n_rows = len(activation)
-    hidden = np.zeros((n_rows, 3, 8), np.float16)
-    provenance = {"model": model, "revision": "r1", "language": Path(path).stem}
-    with StoreWriter(
-        path, range(n_rows), neurons, place_names(2), 8, "float16", provenance
-    ) as writer:
-        writer.write(np.arange(n_rows), activation, hidden)
-        if valid is not None:
-            writer.add("valid", valid)
-    return path
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import write_table
+from judged_speech import judged, write_run
 
 from steplens.files.atomic import write_csv
 from steplens.files.records import read_record
-from steplens.speech.quality import COLUMNS, judge_speech, resynthesise
+from steplens.speech.quality import COLUMNS, resynthesise
 from steplens.speech.takes import ask_for, first_attempts
 from steplens.store.left_out import read_left_out
 
@@ -25,40 +25,6 @@ REASONS = {
     3: "", 1: "65% silence", 8: "CER 1.00", 5: "recording test/a.wav is missing; CER 1.00",
     6: "too long: 0.300 s a character; CER 3.00",
 }  # fmt: skip
-
-
-def write_run(folder, spoken, language="deu", engine="xtts", attempts=0, available=None):
-    """Corpus, speech and asr of one language; the three paths by what they are."""
-    utterances = list(spoken)
-    problem, unusable, text, recognised = (list(one) for one in zip(*spoken.values(), strict=True))
-    n = len(utterances)
-    frames = {
-        "corpora": pd.DataFrame({"utterance": utterances, "text": text}),
-        "spoken": pd.DataFrame(
-            {
-                "utterance": utterances, "engine": engine, "voice": "A", "attempt": attempts,
-                "available": pd.array([available] * n, dtype="Int64"), "seed": 2**62, "origin": "1 part",
-                "problem": problem, "unusable": unusable, "seconds": 2.0,
-                "seconds_per_character": 0.1, "silent_share": 0.1, "clipped_share": 0.0, "peak": 0.5,
-            }
-        ),
-        # Of another order than the corpus: rows go by the sentence id.
-        "recognised": pd.DataFrame({"utterance": utterances, "text": recognised})[::-1],
-    }  # fmt: skip
-    paths = {name: {language: folder / language / f"{name}.parquet"} for name in frames}
-    for name, frame in frames.items():
-        told = {"task": "asr"} if name == "recognised" else {}
-        write_table(frame, paths[name][language], language=language, **told)
-    return paths
-
-
-def judged(folder, *runs, max_cer=0.5, leave_out_flagged=True):
-    merged = {
-        name: {code: path for run in runs for code, path in run[name].items()} for name in runs[0]
-    }
-    output = folder / "speech_quality.csv"
-    judge_speech(**merged, max_cer=max_cer, leave_out_flagged=leave_out_flagged, output=output)
-    return output
 
 
 def read(path):

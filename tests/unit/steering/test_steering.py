@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import made_by
-from test_generation import one_thread, slow_intervention, transformers_generate  # noqa: F401
+from slow_generation import one_thread, slow_intervention, transformers_generate  # noqa: F401
 
 from steplens.files.atomic import write_parquet
 from steplens.generation.decode import Decoder

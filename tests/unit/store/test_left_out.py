@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 from conftest import write_table
 from fleurs_files import LANGUAGES, line, write_split
-from test_rankings import NEURONS, write_store
+from small_left_out import SIZES, write_left_out
+from small_stores import NEURONS, write_store
 
 from steplens.comparison.compare_step import compare_step, resampled_pairs
-from steplens.files.atomic import write_csv
 from steplens.languages.error_rate import character_edits
 from steplens.ranking.rank_condition import rank_condition
 from steplens.ranking.table import open_condition, open_ranking
@@ -18,19 +18,8 @@ from steplens.statistics.bootstrap import SentenceDraws
 from steplens.steering import outcomes
 from steplens.steering.summary import count_valid, score_decoding
 
-SIZES = {"deu": 9, "fra": 7, "jpn": 11}
 TABLES = ("overlap", "overlap_summary", "spearman", "spearman_summary", "sensitivity")
 LEFT_OUT = {"deu": [2, 5], "jpn": [0, 10]}
-
-
-def write_left_out(path, left_out):
-    """A row an utterance; those of ``left_out`` are left out."""
-    rows = [
-        {"language": language, "utterance": number, "left_out": number in left_out.get(language, [])}
-        for language, size in SIZES.items() for number in range(size)
-    ]  # fmt: skip
-    write_csv(pd.DataFrame(rows), path)
-    return path
 
 
 def activations(seed, left_out_value=0.0):

@@ -12,8 +12,8 @@ import pytest
 from causal_inputs import LANGUAGES, STEP, UTTERANCES, made_ranking, write_inputs
 from conftest import made_by
 from made_stores import NEURONS, write_store
-from test_causal_fixed import slowly_fixed
-from test_generation import one_thread, slow_intervention, transformers_generate  # noqa: F401
+from slow_fixed_encoder import slowly_fixed
+from slow_generation import one_thread, slow_intervention, transformers_generate  # noqa: F401
 
 from steplens.config.run import parse_config
 from steplens.errors import ConfigError

@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from made_states import HIDDEN, N_LAYERS, SEED, N, write_states
 
 from steplens.files.atomic import read_parquet, write_csv, write_parquet
-from steplens.models.neurons import neuron_table, place_names
-from steplens.store.groups import ROW_CHUNK, StoreError
-from steplens.store.writer import StoreWriter
+from steplens.store.groups import StoreError
 from steplens.studies.similarity.cca import principal_components, svcca_pwcca
 from steplens.studies.similarity.cka import cka, gram
 from steplens.studies.similarity.layer import MEASURES
@@ -19,27 +18,9 @@ from steplens.studies.similarity.measure import similarity
 from steplens.studies.similarity.views import SimilarityError
 
 LANGUAGES = ["deu", "fra", "jpn"]
-N_LAYERS, HIDDEN, N, SEED = 2, 12, 60, 5
 SETTINGS = {"variance": 0.9, "sentences_per_component": 5, "shuffles": 3, "seed": SEED}
-NEURONS = neuron_table(
-    {"hidden_size": 4, "decoder_ffn_dim": 4, "decoder_layers": N_LAYERS}, "decoder"
-)
 ENCODER = {"module": "encoder"}
 STEP = {"module": "decoder", "tasks": ("s2t", "t2t"), "step": 6}
-
-
-def write_states(path, states, ids, valid=None, **attributes):
-    """A store of made-up hidden states, (n, places, hidden)."""
-    told = {"model": "made up", "revision": "r1", "language": path.stem} | attributes
-    places = place_names(N_LAYERS, adapter=states.shape[1] > N_LAYERS + 1)
-    with StoreWriter(path, ids, NEURONS, places, states.shape[2], "float16", told) as writer:
-        for start in range(0, len(ids), ROW_CHUNK):
-            rows = np.arange(start, min(start + ROW_CHUNK, len(ids)))
-            activation = np.zeros((len(rows), len(NEURONS)), np.float16)
-            writer.write(rows, activation, states[rows].astype(np.float16))
-        if valid is not None:
-            writer.add("valid", valid)
-    return path
 
 
 def made_states(generator, modality, shared, n_states):

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from test_similarity_gaps import LANGUAGES, made_pairs
+from made_pairs import LANGUAGES, made_pairs
 
 from steplens.files.atomic import write_csv
 from steplens.languages.table import load_languages

@@ -198,7 +198,7 @@ def _loadings(generator, variance: float, alike: float, n_factors: int, n_neuron
 
 
 def statistics(ap_speech: np.ndarray, ap_text: np.ndarray, k: int) -> dict[str, float]:
-    """Diagonal ratio and Spearman concentration (D7) of AP, (n_languages, n_neurons) each."""
+    """Diagonal ratio and Spearman concentration of AP, (n_languages, n_neurons) each."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # negative correlations between languages
         concentration = diagonal_concentration(spearman_matrix(ap_speech, ap_text))

@@ -37,11 +37,12 @@ content: comments, file times and a checkout redo nothing.
 Snakemake is called and whatever `--directory` says; `~` is your home. Results, and what is fetched, go to
 the folder that Snakemake works in. So a configuration means the same everywhere.
 
-**Values** are read strictly, each by the type of its key, and refused before any job starts with file and
-line: an unknown or mistyped key, language or value (with a suggestion); a key that stands twice; a number
-that is not in plain digits, such as `010`, `1:00`, `1_000` or `yes`, which YAML 1.1 takes for 8, 60, 1000
-and true; a truth value or a text for a number. What stands for a text needs no quotes: `run: 010` is named
-010. Tags, merge keys (`<<`) and templates are not read; an alias may repeat up to 10,000 values.
+**Values** are read strictly, each by the type of its key, and refused before any job starts: by its name an
+unknown or mistyped key, language or value (with a suggestion), and a truth value or a text for a number;
+with file and line a key that stands twice, and a number that is not in plain digits, such as `010`, `1:00`,
+`1_000` or `yes`, which YAML 1.1 takes for 8, 60, 1000 and true. What stands for a text needs no quotes:
+`run: 010` is named 010. Tags, merge keys (`<<`) and templates are not read; an alias may repeat up to
+10,000 values.
 
 """
 

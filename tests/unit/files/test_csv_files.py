@@ -23,6 +23,7 @@ from steplens.files.table_metadata import (
     settings_problems,
     source_problems,
 )
+from steplens.report.formatting import Formatter
 
 FORMULAS = ["=1+1", "+49 30 1234", "-5", "@home", "\tx", '=HYPERLINK("a","b")', "＝1", "－", "\n=1"]
 LOOKALIKES = [
@@ -106,6 +107,15 @@ def test_missing_texts_are_missing_and_empty_ones_empty(tmp_path):
     assert read_csv(tmp_path / "one.csv", ["b"]).columns.tolist() == ["b"]
 
 
+def test_floats_stay_floats_where_all_are_whole_and_whole_numbers_stay_whole(tmp_path):
+    """A share of 1 is 100 %, and not a count of 1."""
+    shares = pd.DataFrame({"share": [1.0, 0.0], "none": [np.nan, np.nan], "n": [3, 4]})
+    write_csv(shares, tmp_path / "one.csv")
+    found = read_csv(tmp_path / "one.csv")
+    pd.testing.assert_frame_equal(found, shares)
+    assert [cell.text for cell in Formatter().table(found).rows[0]] == ["100.0", "–", "3"]
+
+
 @pytest.mark.parametrize("columns", [[], ["a", "b"]])
 def test_a_table_may_be_empty(tmp_path, columns):
     write_csv(pd.DataFrame(columns=columns), tmp_path / "one.csv")
@@ -121,7 +131,7 @@ def test_the_metadata_are_those_of_csv_on_the_web(table):
     assert content["tableSchema"]["columns"] == [
         {"name": "language", "datatype": "string", "null": []},
         {"name": "text", "datatype": "string", "null": []},
-        {"name": "x"},
+        {"name": "x", "datatype": "number"},
     ]
 
 

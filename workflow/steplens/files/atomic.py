@@ -94,9 +94,10 @@ def write_csv(frame: pd.DataFrame, path: str | Path) -> None:
 def read_csv(path: str | Path, columns: list[str] | None = None) -> pd.DataFrame:
     """Read a table as ``write_csv`` wrote it.
 
-    Columns that held texts hold texts again, whatever these look like ("NA", "nan", "007"); other columns
-    are numbers or truth values, and missing where a field is empty. An empty text of a column that had
-    missing values is a missing value.
+    Columns that held texts hold texts again, whatever these look like ("NA", "nan", "007"), and those of
+    floats hold floats, also where all of them are whole; other columns are whole numbers or truth values.
+    A number is missing where a field is empty. An empty text of a column that had missing values is a
+    missing value.
 
     Parameters
     ----------
@@ -116,7 +117,7 @@ def read_csv(path: str | Path, columns: list[str] | None = None) -> pd.DataFrame
         return pd.DataFrame()
     frame = pd.read_csv(
         io.BytesIO(content),
-        dtype={one["name"]: str for one in schema if one.get("datatype") == "string"},
+        dtype={one["name"]: _TYPES[one["datatype"]] for one in schema if "datatype" in one},
         keep_default_na=False,
         skip_blank_lines=False,  # a row of one space is one
         na_values={one["name"]: [""] for one in schema if one.get("null") != []},
@@ -126,8 +127,13 @@ def read_csv(path: str | Path, columns: list[str] | None = None) -> pd.DataFrame
     return frame if columns is None else frame[columns]
 
 
+_TYPES = {"string": str, "number": float}
+
+
 def _described(name: str, column: pd.Series) -> dict[str, Any]:
     """A column in the words of CSV on the Web; ``null`` is the text of a missing value, unless none is."""
+    if pd.api.types.is_float_dtype(column.dtype):
+        return {"name": name, "datatype": "number"}
     present = column.dropna()
     if not (_may_hold_text(column) and len(present) and present.map(type).eq(str).all()):
         return {"name": name}

@@ -8,7 +8,7 @@ Data" (CSV on the Web, 2015) lets any reader look for the metadata of a table; P
 
     dc:title            path within the run; a file at another place is another table
     schema:sha256       of the file's bytes
-    tableSchema         columns of a CSV, those of text with ``datatype: string``
+    tableSchema         columns of a CSV, those of text with ``datatype: string``, of floats ``number``
     steplens:rule       which rule made it
     steplens:settings   that rule's parameters; its code and libraries apart, in steplens:code
     dc:source           path within the run to sha256 of what it was made of

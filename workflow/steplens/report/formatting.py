@@ -89,7 +89,7 @@ def number(value: float) -> str:
 
 def two_decimals(value: float) -> str:
     """Two decimals; a dash for a missing value."""
-    return DASH if pd.isna(value) else infinity(f"{value:.2f}")
+    return DASH if pd.isna(value) else infinity(f"{value:.2f}".replace("-", "−"))
 
 
 def points(value: float) -> str:

@@ -108,9 +108,9 @@ def _gaps_found(encoder: pd.DataFrame) -> list[str]:
     below = [name for name in wider.index if wider.loc[name, "value_high"] < 0]
     if wider["value_low"].notna().any():
         sentences.append(
-            "The modality gap is the wider one, with an interval of the difference that leaves out 0, at "
-            f"{_list(above)}; the language gap at {_list(below)} "
-            f"({how_many(len(wider), 'place')} from embedding to adapter)."
+            f"Of {how_many(len(wider), 'place')} from embedding to adapter the modality gap is the wider "
+            f"one at {_list(above)}, and the language gap at {_list(below)}: there the interval of their "
+            "difference leaves out 0."
         )
     return sentences
 

@@ -15,7 +15,8 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[1]
 PYTHON = "3.11"
 
-_ARRAYS = ["numpy", "pandas", "pyarrow", "zarr", "numcodecs", "xarray", "pydantic", "regex", "tqdm"]
+_EVERYWHERE = ["lazy-loader", "pydantic", "regex"]
+_ARRAYS = [*_EVERYWHERE, "numpy", "pandas", "pyarrow", "zarr", "numcodecs", "xarray", "tqdm"]
 _TORCH = ["torch", "torchaudio", "transformers", "tokenizers", "safetensors", "huggingface-hub"]
 
 # Name, what it is for, packages from conda-forge, direct requirements.
@@ -36,14 +37,14 @@ ENVIRONMENTS: dict[str, tuple[str, list[str], list[str]]] = {
     "xtts": (
         "Speech by XTTS v2.",
         ["libsndfile", "ffmpeg"],
-        [*_TORCH, "coqui-tts", "six", "torchcodec", "pypinyin", "cutlet", "fugashi", "unidic-lite",
-         "num2words", "confusable-homoglyphs", "numpy", "scipy", "pandas", "pyarrow", "pydantic", "regex",
-         "soundfile", "tqdm"],
+        [*_EVERYWHERE, *_TORCH, "coqui-tts", "six", "torchcodec", "pypinyin", "cutlet", "fugashi", "unidic-lite",
+         "num2words", "confusable-homoglyphs", "numpy", "scipy", "pandas", "pyarrow", "soundfile",
+         "tqdm"],
     ),
     "snakemake": (
         "To run Snakemake itself from, with --use-conda: conda env create -f envs/snakemake.yaml",
         ["conda"],
-        ["snakemake", "snakemake-executor-plugin-slurm", "pydantic", "regex", "huggingface-hub", "pandas"],
+        [*_EVERYWHERE, "snakemake", "snakemake-executor-plugin-slurm", "huggingface-hub", "pandas"],
     ),
 }  # fmt: skip
 

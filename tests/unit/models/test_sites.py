@@ -193,3 +193,18 @@ def test_places_are_the_embedding_the_layers_and_the_adapter_of_speech():
     assert places(SMALL, "speech_encoder") == ["embedding", *layers, "adapter"]
     assert places(SMALL | {"add_adapter": False}, "speech_encoder") == ["embedding", *layers]
     assert len(places(LARGE, "speech_encoder")) == 26
+
+
+@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("model_type", ["whisper", "nllb-moe", ["seamless_m4t"]])
+def test_a_model_of_another_architecture_has_no_table(module, model_type):
+    """Its layers may have the same sizes under the same names, and other submodules."""
+    config = {
+        "model_type": model_type, "hidden_size": 8, "encoder_layers": 2, "decoder_layers": 2,
+        "encoder_ffn_dim": 16, "decoder_ffn_dim": 16, "speech_encoder_layers": 2,
+        "speech_encoder_intermediate_size": 16,
+    }  # fmt: skip
+    with pytest.raises(
+        ValueError, match=r"model_type: expected seamless_m4t or seamless_m4t_v2, got"
+    ):
+        neuron_table(config, module)

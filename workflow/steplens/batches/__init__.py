@@ -1,0 +1,1 @@
+"""How utterances go through a model together: batches, loading ahead, copying and writing meanwhile."""

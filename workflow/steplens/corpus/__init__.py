@@ -1,0 +1,1 @@
+"""Sentences and recordings of FLEURS."""

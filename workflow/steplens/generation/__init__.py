@@ -1,0 +1,1 @@
+"""Greedy generation from encoder states, and what was recognised."""

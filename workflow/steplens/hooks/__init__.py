@@ -1,0 +1,1 @@
+"""What reads or fixes neurons in a forward pass."""

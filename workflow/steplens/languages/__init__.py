@@ -1,0 +1,1 @@
+"""Languages: their table, scripts, texts, identification and error rates."""

@@ -92,9 +92,12 @@ def _convolution(family: Family) -> tuple[Site, ...]:
 def sites(config: Any, module: str) -> tuple[Site, ...]:
     """The sites of one layer, in the order in which the model runs them."""
     check_module(module)
+    family = family_of(
+        config
+    )  # refuses a model of another architecture, whose submodules are others
     if module != "speech_encoder":
         return _TEXT_SITES[module]
-    convolution = _convolution(family_of(config))
+    convolution = _convolution(family)
     return (*_FEED_FORWARD_1, *_SPEECH_SELF_ATTENTION, *convolution, *_FEED_FORWARD_2)
 
 

@@ -1,0 +1,1 @@
+"""What a run will take, and what is looked at before its first job."""

@@ -1,0 +1,8 @@
+"""Rankings of neurons: one score per neuron and language, and who is chosen by it.
+
+Names are imported when they are first used (``__init__.pyi`` lists them).
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

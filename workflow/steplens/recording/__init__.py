@@ -1,0 +1,1 @@
+"""Stages that fill activation stores."""

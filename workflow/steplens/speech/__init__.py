@@ -1,0 +1,1 @@
+"""Speech of every sentence: engines, takes, checks and quality."""

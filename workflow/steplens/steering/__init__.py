@@ -1,0 +1,1 @@
+"""Generation with language-control neurons fixed, and what it does to the output."""

@@ -1,0 +1,8 @@
+"""Activation stores: one Zarr group per condition, written whole or not at all.
+
+Names are imported when they are first used (``__init__.pyi`` lists them).
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

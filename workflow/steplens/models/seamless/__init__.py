@@ -1,0 +1,1 @@
+"""SeamlessM4T, both published families."""

@@ -1,0 +1,1 @@
+"""Scores by which neurons are ranked."""

@@ -1,0 +1,1 @@
+"""What generation loses without the neurons that tell language or modality."""

@@ -1,0 +1,1 @@
+"""How unequally activations are shared out among neurons."""

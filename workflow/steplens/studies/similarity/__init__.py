@@ -1,0 +1,1 @@
+"""How alike languages and modalities are represented."""

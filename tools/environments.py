@@ -37,9 +37,9 @@ ENVIRONMENTS: dict[str, tuple[str, list[str], list[str]]] = {
     "xtts": (
         "Speech by XTTS v2.",
         ["libsndfile", "ffmpeg"],
-        [*_EVERYWHERE, *_TORCH, "coqui-tts", "six", "torchcodec", "pypinyin", "cutlet", "fugashi", "unidic-lite",
-         "num2words", "confusable-homoglyphs", "numpy", "scipy", "pandas", "pyarrow", "soundfile",
-         "tqdm"],
+        [*_EVERYWHERE, *_TORCH, "coqui-tts", "six", "torchcodec", "pypinyin", "cutlet", "fugashi",
+         "unidic-lite", "num2words", "confusable-homoglyphs", "numpy", "scipy", "pandas", "pyarrow",
+         "soundfile", "tqdm"],
     ),
     "snakemake": (
         "To run Snakemake itself from, with --use-conda: conda env create -f envs/snakemake.yaml",

@@ -293,7 +293,7 @@ def test_stores_say_where_they_come_from():
 
 
 def test_every_result_of_the_design_is_there():
-    """CSV, figure and table by the names of DESIGN.md section 5."""
+    """CSV, figure and table by their public names."""
     for number in range(2, 9):
         for kind in ("svg", "png"):
             assert (RUN / "figures" / f"figure{number}.{kind}").stat().st_size > 2_000

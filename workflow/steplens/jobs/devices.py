@@ -8,7 +8,6 @@ Where the job sees one device only, as under SLURM, it keeps that one and locks 
 Neither torch nor CUDA is needed, and CUDA must not have been initialised yet.
 """
 
-import fcntl
 import logging
 import os
 import re
@@ -17,6 +16,8 @@ import time
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import quote
+
+from steplens.jobs.locks import try_lock
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 _POLL_SECONDS = 0.5
@@ -84,9 +85,7 @@ def take_one(folder: Path | None = None) -> str | None:
 
 def _lock(path: Path) -> bool:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not try_lock(descriptor):
         os.close(descriptor)
         return False
     _held.append(descriptor)

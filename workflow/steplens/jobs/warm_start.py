@@ -16,7 +16,6 @@ not the fork, so that it is off unless asked for.
 
 import contextlib
 import ctypes
-import fcntl
 import gc
 import hashlib
 import os
@@ -201,13 +200,12 @@ def _connect(address: Path, until: float) -> socket.socket:
 
 
 def _lock(descriptor: int, until: float) -> None:
-    while True:
-        try:
-            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.05)
+    from steplens.jobs.locks import try_lock  # here: the warm process imports nothing of steplens
+
+    while not try_lock(descriptor):
+        if time.monotonic() > until:
+            raise BlockingIOError("another job has been starting the warm process for too long")
+        time.sleep(0.05)
 
 
 def _dial(address: Path, until: float) -> socket.socket:

@@ -5,8 +5,8 @@ FLEURS's normalised transcriptions have neither, the model's output has both.
 
 import unicodedata
 
-import jiwer
 import regex
+from rapidfuzz.distance import Levenshtein
 
 # They leave no gap: apostrophes and hyphens within a word, and characters of format (joiners, soft
 # hyphens, direction). A dash between words leaves one.
@@ -36,13 +36,12 @@ def plain_text(text: str) -> str:
 def character_edits(reference: str, hypothesis: str) -> tuple[int, int]:
     """Edits between two texts as scored, and characters of the reference.
 
-    Their quotient is the character error rate, as jiwer defines it; it may exceed 1.
+    Their quotient is the character error rate; it may exceed 1.
     """
     reference, hypothesis = plain_text(reference), plain_text(hypothesis)
     if not reference:
         return len(hypothesis), 0
-    found = jiwer.process_characters(reference, hypothesis)
-    return found.substitutions + found.deletions + found.insertions, len(reference)
+    return Levenshtein.distance(reference, hypothesis), len(reference)
 
 
 def character_error_rate(reference: str, hypothesis: str) -> float:

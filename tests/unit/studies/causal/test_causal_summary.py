@@ -156,7 +156,7 @@ def _write_texts(path, module, task, language, aim, generator):
 
 
 def slow_score(measure, texts, repeats, references, expected):
-    """From lists of texts, with sacrebleu and jiwer themselves."""
+    """From lists of texts, with sacrebleu itself."""
     known = [(text, one) for text, one in zip(texts, references, strict=True) if one is not None]
     if measure == "cer":
         edits = np.array([character_edits(one, text) for text, one in known]).sum(0)

@@ -30,7 +30,13 @@ run_stage(
     output=Path(snakemake.output[0]),
     settings=settings,
     tables=by_name(
-        [*inputs.comparison, *inputs.steering, *inputs.tables, *inputs.sources, inputs.speech_quality]
+        [
+            *inputs.comparison,
+            *inputs.steering,
+            *inputs.tables,
+            *inputs.sources,
+            inputs.speech_quality,
+        ]
     ),
     figures={int(of["number"]): path for path, of in run.find("figure", image="svg")},
     studies={study: of_study(study) for study in settings["studies"]},

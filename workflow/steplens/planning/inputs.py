@@ -235,8 +235,8 @@ def observed_rates(
     """Rates from the benchmarks of the jobs that this run has finished, of the same model."""
     jobs: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for language, one in sentences.items():
-        for rule, name, output in _benchmarked(results, language, engine_of[language]):
-            seconds, done = _seconds(RunLayout(results).benchmark(name)), _rows(output)
+        for rule, benchmark, output in _benchmarked(results, language, engine_of[language]):
+            seconds, done = _seconds(benchmark), _rows(output)
             if seconds is None or done is None:
                 continue
             n, n_neurons, on_gpu = done
@@ -260,19 +260,20 @@ def observed_rates(
 
 
 def _benchmarked(results: Path, language: str, engine: str):
-    """(rule, name of the benchmark, output) of every job of a language that may have run."""
+    """(rule, benchmark, output) of every job of a language that may have run."""
     layout = RunLayout(results)
-    yield f"speech_{engine}", f"speech/{language}", layout.speech(language)
+    timed = layout.benchmark(f"speech/{language}")
+    yield f"speech_{engine}", timed, layout.speech(language)
     for path, of in layout.find("encoder_store", language=language):
-        modality = of["modality"]
-        yield f"encode_{modality}", f"encode/{modality}/{language}", written_last(path)
+        timed = layout.benchmark(f"encode/{of['modality']}/{language}")
+        yield f"encode_{of['modality']}", timed, written_last(path)
     for path, of in layout.find("decoding", language=language):
-        yield "decode", f"decode/{of['task']}/{language}", path
+        yield "decode", layout.benchmark(f"decode/{of['task']}/{language}"), path
     for path, of in layout.find("decoder_store", language=language):
-        name = f"capture/{of['task']}/{language}/step-{of['step']}"
-        yield "capture", name, written_last(path)
+        timed = layout.benchmark(f"capture/{of['task']}/{language}/step-{of['step']}")
+        yield "capture", timed, written_last(path)
     for path, of in layout.find("steered_parts", language=language, part=GENERATED):
-        yield "steer", f"steer/{of['task']}/{language}", path
+        yield "steer", layout.benchmark(f"steer/{of['task']}/{language}"), path
 
 
 def _seconds(benchmark: Path) -> float | None:

@@ -28,6 +28,7 @@ from steplens.store.reading import open_store
 from steplens.tasks import TASKS
 from steplens.twins import MODALITIES
 
+_CSV = ".csv"  # which the name of a table may have or not
 # What ``Run.model`` takes from a store.
 _MODEL = (
     "model", "revision", "config_digest", "compute_dtype", "attention", "device", "torch", "transformers",
@@ -124,18 +125,21 @@ class Run:
                     return {key: told[key] for key in _MODEL if key in told}
         return {}
 
-    @cached_property
+    @property
     def tables(self) -> list[str]:
         """Names of the tables that ``table`` reads, such as ``"comparison/overlap"``, sorted."""
+        return sorted(self._tables)
+
+    @cached_property
+    def _tables(self) -> dict[str, Path]:
         found = (
             path
             for result, one in RESULTS.items()
             if one.kind == "table"
             for path, _ in self.layout.find(result)
         )
-        return sorted(
-            path.relative_to(self.layout.root).with_suffix("").as_posix() for path in found
-        )
+        root = self.layout.root
+        return {path.relative_to(root).with_suffix("").as_posix(): path for path in found}
 
     # --- results -------------------------------------------------------------------------------------
 
@@ -217,21 +221,21 @@ class Run:
         TableError
             It is damaged.
         """
-        asked = name.removesuffix(".csv")
+        asked = name.removesuffix(_CSV)
         found = [one for one in self.tables if f"/{one}".endswith(f"/{asked}")]
         highest = min(
             (one.count("/") for one in found), default=0
         )  # not the tables of single steps
         found = [one for one in found if one.count("/") == highest]
         if len(found) == 1:
-            return read_csv(self.layout.root / f"{found[0]}.csv")
+            return read_csv(self._tables[found[0]])
         if found:
             raise RunError(
                 f"table: expected one table, got {name!r}, which is {' or '.join(found)}"
             )
         of_all_steps = [one for one in self.tables if one.count("/") == 1]
         like = difflib.get_close_matches(asked, of_all_steps, n=3, cutoff=0.3) or of_all_steps[:3]
-        place = place_of(f"{asked}.csv")
+        place = place_of(asked + _CSV)
         known = (
             "a table that is not there yet"
             if place and place.what == "table"

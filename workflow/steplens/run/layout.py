@@ -2,10 +2,10 @@
 
 ``RESULTS`` declares every result as a pattern within ``results/<run>``. ``RunLayout`` gives its path,
 ``place_of`` recognises it, ``RunLayout.find`` looks for it on disk. Rules, ``snakemake verify``,
-``snakemake plan`` and ``open_run`` all go through them.
+``snakemake plan`` and ``open_run`` take paths from here; stages have theirs handed in.
 
-Results in another folder than a run's own are those of the second speech engine (``speech.other_engine``):
-``other_speech/`` holds the speech half of a run once more. A store or ranking is one entry: its folder.
+The folder ``other_speech/`` holds the speech half of a run once more, spoken by ``speech.other_engine``. A
+store or ranking counts as one result: its folder.
 
 Rules load this module at every start of Snakemake, so it imports nothing heavy.
 """
@@ -30,8 +30,8 @@ COMMIT_MARK = (
 NO_RESULT = "no result"  # logs, benchmarks, locks: nothing is computed from them
 REST = "rest"  # of an interrupted write: nobody reads it
 
-# Names of tables. Of the comparison: by the rules compare_step, reliability and learning_curve, which make
-# one per step, then by rules that make one for all steps.
+# Names of tables. The first three groups have one table per step, of the rules compare_step, reliability and
+# learning_curve.
 COMPARED_TABLES = ("overlap", "overlap_summary", "spearman", "spearman_summary", "sensitivity")
 RELIABILITY_TABLES = ("stability", "null_ratio")
 LEARNING_CURVE = "learning_curve"
@@ -47,7 +47,7 @@ STEERING_SUMMARIES = (
 )
 TIE_TABLES = ("ranges", "diagonal_ratio", "control_rates", "effect_ratios")
 PAPER_TABLES = ("table1", "table2", "table3", "table4")
-# Of the neighbouring studies: those of one rule, then those of others.
+# Of the neighbouring studies, those that the main rule of each makes.
 MODALITY_TABLES = ("neurons", "location", "overlap")
 INEQUALITY_TABLES = ("gini", "shares", "lorenz", "scripts", "paired")
 SIMILARITY_TABLES = ("pairs", "gaps", "lengths", "languages", "resources")
@@ -174,9 +174,9 @@ Step = int | str  # of the decoder, from 1; or a wildcard of Snakemake
 class RunLayout:
     """Where the results of one run lie.
 
-    Every method gives a path below ``root``; nothing is looked up on disk but by ``find``. A value may be a
-    wildcard of Snakemake, which stays as it is: ``layout.corpus("{lang}")``. Steps have two digits at least.
-    Of a store or ranking the path is its folder; ``written_last`` gives the file that rules declare.
+    Every method gives a path below ``root``; only ``find`` looks at the disk. A value may be a wildcard of
+    Snakemake, which stays as it is: ``layout.corpus("{lang}")``. Steps have two digits at least. The path of
+    a store or ranking is its folder; ``written_last`` gives the file in it that rules declare.
 
     Parameters
     ----------

@@ -93,4 +93,4 @@ rule all:
     """The report of the run, and with it every table and figure."""
     default_target: True
     input:
-        RESULTS / "report.html",
+        RUN.report,

@@ -137,7 +137,10 @@ def _show(folder):
     write_csv(read_csv(comparison / "overlap.csv"), overlap)
     figure4(overlap, comparison / "overlap_summary.csv", run / "figures" / "figure4")
     shown = run / "report.html"
-    write_report(run, shown, {"run": "small"}, {}, {"Model": "m"})
+    write_report(
+        **made_up_run.report_files(run), output=shown, settings={"run": "small"}, versions={},
+        provenance={"Model": "m"},
+    )  # fmt: skip
 
 
 # --- stages of the model ----------------------------------------------------------------------------

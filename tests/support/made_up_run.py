@@ -1,6 +1,7 @@
 """The tables of a small run, made up: what figures and the report read."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -252,3 +253,12 @@ def frames() -> dict[str, pd.DataFrame]:
             columns=["component", "layers", "neurons_per_layer", "neurons", "parameters"],
         ),
     }  # fmt: skip
+
+
+def report_files(folder: Path) -> dict:
+    """Its name, its tables by name and its figures by number, as the report has them handed in."""
+    return {
+        "run": folder.name,
+        "tables": {Path(name).stem: folder / name for name in frames()},
+        "figures": {number: folder / "figures" / f"figure{number}.svg" for number in range(2, 21)},
+    }

@@ -9,13 +9,13 @@ rule capture:
     input:
         MODEL_FETCHED,
         encoder=task_encoder_store,
-        decoding=decoding("{task}", "{lang}"),
+        decoding=RUN.decoding("{task}", "{lang}"),
     output:
-        RESULTS / "decoder" / "{task}" / "{lang}" / "step-{tt}.zarr" / "zarr.json",
+        decoder_store("{task}", "{lang}", "{tt}"),
     log:
-        log_of("capture/{task}/{lang}/step-{tt}"),
+        RUN.log("capture/{task}/{lang}/step-{tt}"),
     benchmark:
-        benchmark_of("capture/{task}/{lang}/step-{tt}")
+        RUN.benchmark("capture/{task}/{lang}/step-{tt}")
     conda:
         ENVS / "torch.yaml"
     threads: 1

@@ -18,8 +18,23 @@ from steplens.files.digests import files_digest, tell_on_terminal
 from steplens.corpus.fleurs import archive_file, check_corpus, recordings_digest, split_file
 from steplens.files.hub import is_hub_name, list_name
 from steplens.run.identities import FETCHED, fleurs_folder, model_identity, pinned, voice_identity
+from steplens.run.layout import (
+    CAUSAL_TABLES,
+    COMPARED_TABLES,
+    INEQUALITY_TABLES,
+    LEARNING_CURVE,
+    MODALITY_TABLES,
+    PAPER_TABLES,
+    RELIABILITY_TABLES,
+    SIMILARITY_TABLES,
+    STEERING_SUMMARIES,
+    STEP_TABLES,
+    TIE_TABLES,
+    RunLayout,
+    entries,
+    written_last,
+)
 from steplens.languages.table import load_languages
-from steplens.planning.work import OTHER_SPEECH
 from steplens.twins import TEXT_TWIN
 from steplens.tasks import (
     IDENTIFICATION_TASK,
@@ -28,7 +43,6 @@ from steplens.tasks import (
     STEERED_TASKS,
     TASKS,
 )
-from steplens.run.layout import entries
 from steplens.files.table_metadata import code_of, is_kept, settings_of
 from steplens.speech.takes import first_attempts as asked_attempts
 from steplens.speech.engines.xtts_files import check_xtts, xtts_digest
@@ -83,6 +97,8 @@ config.clear()
 config.update(CONFIG.model_dump())  # defaults filled in, for the scripts
 
 RESULTS = Path("results") / CONFIG.run
+RUN = RunLayout(RESULTS)  # where every result lies; wildcards stand in as values
+OTHER = RUN.other_speech  # the speech half once more, by speech.other_engine
 LANGUAGES = CONFIG.languages
 STEPS = sorted(CONFIG.steps)
 TARGETS = CONFIG.steering_targets  # of every source language that is steered
@@ -148,9 +164,9 @@ wildcard_constraints:
     encoder="speech_encoder|text_encoder",
 
 
-def encoder_store(modality, language):
+def encoder_store(modality, language, run=RUN):
     """Commit mark of an encoder store."""
-    return RESULTS / "encoder" / modality / f"{language}.zarr" / "zarr.json"
+    return written_last(run.encoder_store(modality, language))
 
 
 def task_encoder_store(wildcards):
@@ -158,50 +174,24 @@ def task_encoder_store(wildcards):
     return encoder_store(MODALITY_OF[wildcards.task], wildcards.lang)
 
 
-def decoder_store(task, language, step):
+def decoder_store(task, language, step, run=RUN):
     """Commit mark of a decoder store."""
-    return RESULTS / "decoder" / task / language / f"step-{int(step):02d}.zarr" / "zarr.json"
+    return written_last(run.decoder_store(task, language, step))
 
 
-def decoding(task, language):
-    """Table of decoded sentences."""
-    return RESULTS / "decoding" / task / f"{language}.parquet"
+def encoder_ranking(encoder, run=RUN):
+    """Commit mark of a ranking of an encoder."""
+    return written_last(run.encoder_ranking(encoder))
 
 
-def corpus(language):
-    """Table of sentences."""
-    return RESULTS / "corpus" / f"{language}.parquet"
+def decoder_ranking(task, step, run=RUN):
+    """Commit mark of a ranking of the decoder."""
+    return written_last(run.decoder_ranking(task, step))
 
 
 def read_by_task(wildcards):
     """The sentences that a task reads; none of speech."""
-    return corpus(wildcards.lang) if MODALITY_OF[wildcards.task] == "text" else []
-
-
-def decoder_ranking(task, step):
-    """Commit mark of a ranking of the decoder."""
-    return RESULTS / "ranking" / "decoder" / task / f"step-{int(step):02d}.zarr" / "zarr.json"
-
-
-def encoder_ranking(encoder):
-    """Commit mark of a ranking of an encoder."""
-    return RESULTS / "ranking" / f"{encoder}.zarr" / "zarr.json"
-
-
-def steered_texts(task, language, step):
-    """Table of steered outputs."""
-    folder = RESULTS / "steering" / "texts" / task / language
-    return folder / f"step-{int(step):02d}.parquet"
-
-
-def log_of(name):
-    """Where a rule logs; ``name`` may hold wildcards."""
-    return RESULTS / "logs" / f"{name}.log"
-
-
-def benchmark_of(name):
-    """Where Snakemake keeps the time and memory of a job."""
-    return RESULTS / "benchmarks" / f"{name}.tsv"
+    return RUN.corpus(wildcards.lang) if MODALITY_OF[wildcards.task] == "text" else []
 
 
 def split_files(wildcards):
@@ -248,13 +238,9 @@ def recordings_of(wildcards):
     return {"digest": recordings_digest(recordings(wildcards))}
 
 
-def speech(language):
-    """Table of audio."""
-    return RESULTS / "speech" / f"{language}.parquet"
-
-
 # Its column left_out says which utterances no statistic counts.
-LEFT_OUT = RESULTS / "tables" / "speech_quality.csv"
+LEFT_OUT = RUN.speech_quality
+OTHER_LEFT_OUT = OTHER.speech_quality
 
 
 def spoken_by(engine):
@@ -264,13 +250,8 @@ def spoken_by(engine):
 
 def first_attempts(wildcards):
     """Utterance and attempt to begin with: a parameter, so that asking for other takes speaks again."""
-    path = RESULTS / "speech" / wildcards.lang / "first_attempts.json"
-    return sorted(asked_attempts(path, ENGINE_OF[wildcards.lang]).items())
-
-
-def step_table(name, step="{tt}"):
-    """A comparison's CSV of one step."""
-    return RESULTS / "comparison" / "steps" / f"step-{step}" / f"{name}.csv"
+    asked = asked_attempts(RUN.first_attempts(wildcards.lang), ENGINE_OF[wildcards.lang])
+    return sorted(asked.items())
 
 
 def two_rankings(wildcards):
@@ -279,11 +260,6 @@ def two_rankings(wildcards):
         f"ranking_{MODALITY_OF[task]}": decoder_ranking(task, wildcards.tt)
         for task in REPRESENTATION_TASKS
     }
-
-
-def comparison_table(name):
-    """A comparison's CSV over all steps."""
-    return RESULTS / "comparison" / f"{name}.csv"
 
 
 def pairs_of_different_script():
@@ -307,8 +283,7 @@ def settings_of_parts(rule):
 
 def results_on_disk():
     """Paths of tables, figures, and commit marks of stores that lie in the results, or may."""
-    marks = (one / "zarr.json" if one.suffix == ".zarr" else one for one in entries(RESULTS))
-    return sorted(str(one) for one in marks if is_kept(one))
+    return sorted(str(one) for one in map(written_last, entries(RESULTS)) if is_kept(one))
 
 
 def maker_of(path):
@@ -382,24 +357,21 @@ def drawing_of(wildcards):
 
 def figure_files(number):
     """Both files of a figure."""
-    return [RESULTS / "figures" / f"figure{number}.{kind}" for kind in ("svg", "png")]
+    return [RUN.figure(number, image) for image in ("svg", "png")]
 
 
-# The speech half of the run once more, by speech.other_engine.
-OTHER = RESULTS / OTHER_SPEECH
-OTHER_LEFT_OUT = OTHER / "tables" / "speech_quality.csv"
 SPEECH_TASKS = [task for task in TASKS if MODALITY_OF[task] == "speech"]
 
 
 def other_resynthesis(wildcards):
     """As first_attempts, for the other engine."""
-    path = OTHER / "speech" / wildcards.lang / "first_attempts.json"
+    path = OTHER.first_attempts(wildcards.lang)
     return sorted(asked_attempts(path, CONFIG.speech.other_engine).items())
 
 
-def sources_table(name, task, step):
-    """A table of one condition."""
-    return RESULTS / "comparison" / "speech_sources" / task / f"step-{step}" / f"{name}.csv"
+def sources_table(wildcards):
+    """The table of one condition that a gathered table of two sources of speech is made of."""
+    return "overlap" if wildcards.end else "summary"
 
 
 def compared_speech(wildcards):
@@ -412,5 +384,5 @@ def compared_speech(wildcards):
                 '"speech={other_engine: recorded}"'
             )
         )
-    tables = [RESULTS / "comparison" / f"speech_sources{end}.csv" for end in ("", "_overlap")]
+    tables = [RUN.comparison_table(f"speech_sources{end}") for end in ("", "_overlap")]
     return [*tables, *figure_files(10)]

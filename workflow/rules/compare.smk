@@ -1,11 +1,6 @@
 # In: rankings of s2t and t2t, and their stores for the bootstrap. Out: comparison/*.csv: where the
 # language neurons lie, how far speech and text share them (D7), and how many utterances counted.
 
-STEP_TABLES = ("overlap", "overlap_summary", "spearman", "spearman_summary", "sensitivity")
-RELIABILITY_TABLES = ("stability", "null_ratio")  # of rule reliability
-LEARNING_CURVE = "learning_curve"  # of the rule of that name
-
-
 # Tables of one step that another rule than compare_step makes, and which.
 MADE_ELSEWHERE = dict.fromkeys(RELIABILITY_TABLES, "reliability") | {
     LEARNING_CURVE: "learning_curve"
@@ -26,11 +21,11 @@ rule compare_step:
         ],
         left_out=LEFT_OUT,
     output:
-        **{table: step_table(table) for table in STEP_TABLES},
+        **{table: RUN.step_table(table, "{tt}") for table in COMPARED_TABLES},
     log:
-        log_of("compare/step-{tt}"),
+        RUN.log("compare/step-{tt}"),
     benchmark:
-        benchmark_of("compare/step-{tt}")
+        RUN.benchmark("compare/step-{tt}")
     conda:
         ENVS / "analysis.yaml"
     threads: 4
@@ -57,15 +52,15 @@ rule gather_comparison:
     message:
         "compare: gathering {wildcards.table}"
     input:
-        lambda wildcards: [step_table(wildcards.table, f"{step:02d}") for step in STEPS],
+        lambda wildcards: [RUN.step_table(wildcards.table, step) for step in STEPS],
     output:
-        RESULTS / "comparison" / "{table}.csv",
+        RUN.comparison_table("{table}"),
     log:
-        log_of("compare/gather/{table}"),
+        RUN.log("compare/gather/{table}"),
     benchmark:
-        benchmark_of("compare/gather/{table}")
+        RUN.benchmark("compare/gather/{table}")
     wildcard_constraints:
-        table="|".join((*STEP_TABLES, *RELIABILITY_TABLES, LEARNING_CURVE)),
+        table="|".join(STEP_TABLES),
     conda:
         ENVS / "analysis.yaml"
     threads: 1
@@ -89,11 +84,11 @@ rule locate:
         encoders=[encoder_ranking(f"{modality}_encoder") for modality in ("speech", "text")],
         decoders=[decoder_ranking(task, step) for task in TASKS for step in STEPS],
     output:
-        RESULTS / "comparison" / "location.csv",
+        RUN.comparison_table("location"),
     log:
-        log_of("compare/locate"),
+        RUN.log("compare/locate"),
     benchmark:
-        benchmark_of("compare/locate")
+        RUN.benchmark("compare/locate")
     conda:
         ENVS / "analysis.yaml"
     threads: 1
@@ -122,11 +117,11 @@ rule count_valid:
         ],
         left_out=LEFT_OUT,
     output:
-        RESULTS / "comparison" / "valid_counts.csv",
+        RUN.comparison_table("valid_counts"),
     log:
-        log_of("compare/count_valid"),
+        RUN.log("compare/count_valid"),
     benchmark:
-        benchmark_of("compare/count_valid")
+        RUN.benchmark("compare/count_valid")
     conda:
         ENVS / "analysis.yaml"
     threads: 1

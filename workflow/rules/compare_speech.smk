@@ -18,11 +18,11 @@ if CONFIG.speech.other_engine == "espeak":
 
     use rule speech_espeak as other_speech_espeak with:
         output:
-            OTHER / "speech" / "{lang}.parquet",
+            OTHER.speech("{lang}"),
         log:
-            log_of("other_speech/speech/{lang}"),
+            RUN.log("other_speech/speech/{lang}"),
         benchmark:
-            benchmark_of("other_speech/speech/{lang}")
+            RUN.benchmark("other_speech/speech/{lang}")
         wildcard_constraints:
             lang="|".join(LANGUAGES),
         params:
@@ -33,11 +33,11 @@ if CONFIG.speech.other_engine == "xtts":
 
     use rule speech_xtts as other_speech_xtts with:
         output:
-            OTHER / "speech" / "{lang}.parquet",
+            OTHER.speech("{lang}"),
         log:
-            log_of("other_speech/speech/{lang}"),
+            RUN.log("other_speech/speech/{lang}"),
         benchmark:
-            benchmark_of("other_speech/speech/{lang}")
+            RUN.benchmark("other_speech/speech/{lang}")
         wildcard_constraints:
             lang="|".join(LANGUAGES),
         params:
@@ -48,11 +48,11 @@ if CONFIG.speech.other_engine == "recorded":
 
     use rule speech_recorded as other_speech_recorded with:
         output:
-            OTHER / "speech" / "{lang}.parquet",
+            OTHER.speech("{lang}"),
         log:
-            log_of("other_speech/speech/{lang}"),
+            RUN.log("other_speech/speech/{lang}"),
         benchmark:
-            benchmark_of("other_speech/speech/{lang}")
+            RUN.benchmark("other_speech/speech/{lang}")
         wildcard_constraints:
             lang="|".join(LANGUAGES),
         params:
@@ -62,26 +62,26 @@ if CONFIG.speech.other_engine == "recorded":
 use rule encode_speech as other_encode_speech with:
     input:
         MODEL_FETCHED,
-        corpus=corpus("{lang}"),
-        speech=OTHER / "speech" / "{lang}.parquet",
+        corpus=RUN.corpus("{lang}"),
+        speech=OTHER.speech("{lang}"),
     output:
-        OTHER / "encoder" / "speech" / "{lang}.zarr" / "zarr.json",
+        encoder_store("speech", "{lang}", OTHER),
     log:
-        log_of("other_speech/encode/{lang}"),
+        RUN.log("other_speech/encode/{lang}"),
     benchmark:
-        benchmark_of("other_speech/encode/{lang}")
+        RUN.benchmark("other_speech/encode/{lang}")
 
 
 use rule decode as other_decode with:
     input:
         MODEL_FETCHED,
-        encoder=OTHER / "encoder" / "speech" / "{lang}.zarr" / "zarr.json",
+        encoder=encoder_store("speech", "{lang}", OTHER),
     output:
-        OTHER / "decoding" / "{task}" / "{lang}.parquet",
+        OTHER.decoding("{task}", "{lang}"),
     log:
-        log_of("other_speech/decode/{task}/{lang}"),
+        RUN.log("other_speech/decode/{task}/{lang}"),
     benchmark:
-        benchmark_of("other_speech/decode/{task}/{lang}")
+        RUN.benchmark("other_speech/decode/{task}/{lang}")
     wildcard_constraints:
         task="|".join(SPEECH_TASKS),
 
@@ -89,43 +89,41 @@ use rule decode as other_decode with:
 use rule capture as other_capture with:
     input:
         MODEL_FETCHED,
-        encoder=OTHER / "encoder" / "speech" / "{lang}.zarr" / "zarr.json",
-        decoding=OTHER / "decoding" / "{task}" / "{lang}.parquet",
+        encoder=encoder_store("speech", "{lang}", OTHER),
+        decoding=OTHER.decoding("{task}", "{lang}"),
     output:
-        OTHER / "decoder" / "{task}" / "{lang}" / "step-{tt}.zarr" / "zarr.json",
+        decoder_store("{task}", "{lang}", "{tt}", OTHER),
     log:
-        log_of("other_speech/capture/{task}/{lang}/step-{tt}"),
+        RUN.log("other_speech/capture/{task}/{lang}/step-{tt}"),
     benchmark:
-        benchmark_of("other_speech/capture/{task}/{lang}/step-{tt}")
+        RUN.benchmark("other_speech/capture/{task}/{lang}/step-{tt}")
     wildcard_constraints:
         task="|".join(SPEECH_TASKS),
 
 
 use rule speech_quality as other_speech_quality with:
     input:
-        corpora=[corpus(lang) for lang in LANGUAGES],
-        speech=[OTHER / "speech" / f"{lang}.parquet" for lang in LANGUAGES],
-        decodings=[
-            OTHER / "decoding" / IDENTIFICATION_TASK / f"{lang}.parquet" for lang in LANGUAGES
-        ],
+        corpora=[RUN.corpus(lang) for lang in LANGUAGES],
+        speech=[OTHER.speech(lang) for lang in LANGUAGES],
+        decodings=[OTHER.decoding(IDENTIFICATION_TASK, lang) for lang in LANGUAGES],
     output:
         OTHER_LEFT_OUT,
     log:
-        log_of("other_speech/speech_quality"),
+        RUN.log("other_speech/speech_quality"),
     benchmark:
-        benchmark_of("other_speech/speech_quality")
+        RUN.benchmark("other_speech/speech_quality")
 
 
 use rule rank_encoder as other_rank_encoder with:
     input:
-        stores=[OTHER / "encoder" / "speech" / f"{lang}.zarr" / "zarr.json" for lang in LANGUAGES],
+        stores=[encoder_store("speech", lang, OTHER) for lang in LANGUAGES],
         left_out=OTHER_LEFT_OUT,
     output:
-        OTHER / "ranking" / "{encoder}.zarr" / "zarr.json",
+        encoder_ranking("{encoder}", OTHER),
     log:
-        log_of("other_speech/rank/{encoder}"),
+        RUN.log("other_speech/rank/{encoder}"),
     benchmark:
-        benchmark_of("other_speech/rank/{encoder}")
+        RUN.benchmark("other_speech/rank/{encoder}")
     wildcard_constraints:
         encoder="speech_encoder",
 
@@ -133,16 +131,15 @@ use rule rank_encoder as other_rank_encoder with:
 use rule rank_decoder as other_rank_decoder with:
     input:
         stores=lambda wildcards: [
-            OTHER / decoder_store(wildcards.task, lang, wildcards.tt).relative_to(RESULTS)
-            for lang in LANGUAGES
+            decoder_store(wildcards.task, lang, wildcards.tt, OTHER) for lang in LANGUAGES
         ],
         left_out=OTHER_LEFT_OUT,
     output:
-        OTHER / "ranking" / "decoder" / "{task}" / "step-{tt}.zarr" / "zarr.json",
+        decoder_ranking("{task}", "{tt}", OTHER),
     log:
-        log_of("other_speech/rank/decoder/{task}/step-{tt}"),
+        RUN.log("other_speech/rank/decoder/{task}/step-{tt}"),
     benchmark:
-        benchmark_of("other_speech/rank/decoder/{task}/step-{tt}")
+        RUN.benchmark("other_speech/rank/decoder/{task}/step-{tt}")
     wildcard_constraints:
         task="|".join(SPEECH_TASKS),
 
@@ -151,9 +148,9 @@ use rule resynthesise as other_resynthesise with:
     input:
         OTHER_LEFT_OUT,
     log:
-        log_of("other_speech/resynthesise"),
+        RUN.log("other_speech/resynthesise"),
     params:
-        folder=str(OTHER / "speech"),
+        folder=str(OTHER.folder("speech")),
 
 
 rule compare_sources:
@@ -163,26 +160,26 @@ rule compare_sources:
     input:
         rankings=lambda wildcards: [
             decoder_ranking(wildcards.task, wildcards.tt),
-            OTHER / decoder_ranking(wildcards.task, wildcards.tt).relative_to(RESULTS),
+            decoder_ranking(wildcards.task, wildcards.tt, OTHER),
             decoder_ranking(TEXT_TWIN[wildcards.task], wildcards.tt),
         ],
         stores=lambda wildcards: [
-            folder / decoder_store(task, lang, wildcards.tt).relative_to(RESULTS)
-            for folder, task in (
-                (RESULTS, wildcards.task),
+            decoder_store(task, lang, wildcards.tt, run)
+            for run, task in (
+                (RUN, wildcards.task),
                 (OTHER, wildcards.task),
-                (RESULTS, TEXT_TWIN[wildcards.task]),
+                (RUN, TEXT_TWIN[wildcards.task]),
             )
             for lang in LANGUAGES
         ],
         left_out=[LEFT_OUT, OTHER_LEFT_OUT, LEFT_OUT],
     output:
-        summary=sources_table("summary", "{task}", "{tt}"),
-        overlap=sources_table("overlap", "{task}", "{tt}"),
+        summary=RUN.decoder_sources("summary", "{task}", "{tt}"),
+        overlap=RUN.decoder_sources("overlap", "{task}", "{tt}"),
     log:
-        log_of("compare/speech_sources/{task}/step-{tt}"),
+        RUN.log("compare/speech_sources/{task}/step-{tt}"),
     benchmark:
-        benchmark_of("compare/speech_sources/{task}/step-{tt}")
+        RUN.benchmark("compare/speech_sources/{task}/step-{tt}")
     wildcard_constraints:
         task="|".join(SPEECH_TASKS),
     conda:
@@ -215,21 +212,17 @@ use rule compare_sources as compare_sources_encoder with:
     input:
         rankings=[
             encoder_ranking("speech_encoder"),
-            OTHER / encoder_ranking("speech_encoder").relative_to(RESULTS),
+            encoder_ranking("speech_encoder", OTHER),
         ],
-        stores=[
-            folder / encoder_store("speech", lang).relative_to(RESULTS)
-            for folder in (RESULTS, OTHER)
-            for lang in LANGUAGES
-        ],
+        stores=[encoder_store("speech", lang, run) for run in (RUN, OTHER) for lang in LANGUAGES],
         left_out=[LEFT_OUT, OTHER_LEFT_OUT],
     output:
-        summary=sources_table("summary", "speech_encoder", "00"),
-        overlap=sources_table("overlap", "speech_encoder", "00"),
+        summary=RUN.encoder_sources("summary", "speech_encoder"),
+        overlap=RUN.encoder_sources("overlap", "speech_encoder"),
     log:
-        log_of("compare/speech_sources/speech_encoder"),
+        RUN.log("compare/speech_sources/speech_encoder"),
     benchmark:
-        benchmark_of("compare/speech_sources/speech_encoder")
+        RUN.benchmark("compare/speech_sources/speech_encoder")
     params:
         sources=[CONFIG.speech.engine, str(CONFIG.speech.other_engine)],
         module="speech_encoder",
@@ -244,18 +237,19 @@ rule gather_sources:
         "compare: gathering sources of speech"
     input:
         lambda wildcards: [
-            sources_table("overlap" if wildcards.end else "summary", task, f"{step:02d}")
-            for task, step in [
-                ("speech_encoder", 0),
-                *((task, step) for task in SPEECH_TASKS for step in STEPS),
-            ]
+            RUN.encoder_sources(sources_table(wildcards), "speech_encoder"),
+            *(
+                RUN.decoder_sources(sources_table(wildcards), task, step)
+                for task in SPEECH_TASKS
+                for step in STEPS
+            ),
         ],
     output:
-        RESULTS / "comparison" / "speech_sources{end}.csv",
+        RUN.comparison_table("speech_sources{end}"),
     log:
-        log_of("compare/speech_sources{end}"),
+        RUN.log("compare/speech_sources{end}"),
     benchmark:
-        benchmark_of("compare/speech_sources{end}")
+        RUN.benchmark("compare/speech_sources{end}")
     wildcard_constraints:
         end="|_overlap",
     conda:
@@ -276,14 +270,14 @@ rule figure_sources:
     message:
         "figures: drawing figure 10"
     input:
-        sources_csv=RESULTS / "comparison" / "speech_sources.csv",
+        sources_csv=RUN.comparison_table("speech_sources"),
     output:
-        svg=RESULTS / "figures" / "figure10.svg",
-        png=RESULTS / "figures" / "figure10.png",
+        svg=RUN.figure(10, "svg"),
+        png=RUN.figure(10, "png"),
     log:
-        log_of("figures/figure10"),
+        RUN.log("figures/figure10"),
     benchmark:
-        benchmark_of("figures/figure10")
+        RUN.benchmark("figures/figure10")
     conda:
         ENVS / "analysis.yaml"
     threads: 1

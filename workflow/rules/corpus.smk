@@ -8,11 +8,11 @@ rule corpus:
     input:
         fetched_splits,
     output:
-        corpus("{lang}"),
+        RUN.corpus("{lang}"),
     log:
-        log_of("corpus/{lang}"),
+        RUN.log("corpus/{lang}"),
     benchmark:
-        benchmark_of("corpus/{lang}")
+        RUN.benchmark("corpus/{lang}")
     conda:
         ENVS / "analysis.yaml"
     threads: 1

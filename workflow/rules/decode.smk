@@ -10,11 +10,11 @@ rule decode:
         encoder=task_encoder_store,
         corpus=read_by_task,
     output:
-        decoding("{task}", "{lang}"),
+        RUN.decoding("{task}", "{lang}"),
     log:
-        log_of("decode/{task}/{lang}"),
+        RUN.log("decode/{task}/{lang}"),
     benchmark:
-        benchmark_of("decode/{task}/{lang}")
+        RUN.benchmark("decode/{task}/{lang}")
     conda:
         ENVS / "torch.yaml"
     threads: 1

@@ -8,14 +8,14 @@ rule encode_speech:
         "encode: speech of {wildcards.lang} through the speech encoder"
     input:
         MODEL_FETCHED,
-        corpus=corpus("{lang}"),
-        speech=speech("{lang}"),
+        corpus=RUN.corpus("{lang}"),
+        speech=RUN.speech("{lang}"),
     output:
         encoder_store("speech", "{lang}"),
     log:
-        log_of("encode/speech/{lang}"),
+        RUN.log("encode/speech/{lang}"),
     benchmark:
-        benchmark_of("encode/speech/{lang}")
+        RUN.benchmark("encode/speech/{lang}")
     conda:
         ENVS / "torch.yaml"
     threads: 1
@@ -45,13 +45,13 @@ rule encode_text:
         "encode: text of {wildcards.lang} through the text encoder"
     input:
         MODEL_FETCHED,
-        corpus=corpus("{lang}"),
+        corpus=RUN.corpus("{lang}"),
     output:
         encoder_store("text", "{lang}"),
     log:
-        log_of("encode/text/{lang}"),
+        RUN.log("encode/text/{lang}"),
     benchmark:
-        benchmark_of("encode/text/{lang}")
+        RUN.benchmark("encode/text/{lang}")
     conda:
         ENVS / "torch.yaml"
     threads: 1

@@ -38,7 +38,7 @@ if FROM_HUB:
         output:
             FLEURS / "data" / "{fleurs}" / "{split}.tsv",
         log:
-            log_of("fetch/{fleurs}-{split}"),
+            RUN.log("fetch/{fleurs}-{split}"),
         conda:
             ENVS / "analysis.yaml"
         params:
@@ -58,7 +58,7 @@ if FROM_HUB:
         output:
             FLEURS / "data" / "{fleurs}" / "audio" / "{split}.tar.gz",
         log:
-            log_of("fetch/{fleurs}-{split}-audio"),
+            RUN.log("fetch/{fleurs}-{split}-audio"),
         conda:
             ENVS / "analysis.yaml"
         params:
@@ -84,7 +84,7 @@ if MODEL_FETCHED:
         output:
             fetched_list(CONFIG.model.path, CONFIG.model.revision),
         log:
-            log_of("fetch/model"),
+            RUN.log("fetch/model"),
         conda:
             ENVS / "analysis.yaml"
         params:
@@ -111,7 +111,7 @@ if XTTS_FETCHED:
         output:
             fetched_list(CONFIG.speech.xtts.path, CONFIG.speech.xtts.revision),
         log:
-            log_of("fetch/xtts"),
+            RUN.log("fetch/xtts"),
         conda:
             ENVS / "analysis.yaml"
         params:

@@ -5,37 +5,35 @@
 
 
 FIGURES |= {
-    2: Drawing("figures.drawing:figure2", {"location_csv": comparison_table("location")}),
-    3: Drawing("figures.drawing:figure3", {"location_csv": comparison_table("location")}),
+    2: Drawing("figures.drawing:figure2", {"location_csv": RUN.comparison_table("location")}),
+    3: Drawing("figures.drawing:figure3", {"location_csv": RUN.comparison_table("location")}),
     4: Drawing(
         "figures.drawing:figure4",
         {
-            "overlap_csv": comparison_table("overlap"),
-            "summary_csv": comparison_table("overlap_summary"),
+            "overlap_csv": RUN.comparison_table("overlap"),
+            "summary_csv": RUN.comparison_table("overlap_summary"),
         },
     ),
     5: Drawing(
         "figures.drawing:figure5",
         {
-            "spearman_csv": comparison_table("spearman"),
-            "summary_csv": comparison_table("spearman_summary"),
+            "spearman_csv": RUN.comparison_table("spearman"),
+            "summary_csv": RUN.comparison_table("spearman_summary"),
         },
     ),
-    6: Drawing("figures.drawing:figure6", {"sensitivity_csv": comparison_table("sensitivity")}),
-    7: Drawing(
-        "figures.drawing:figure7", {"rates_csv": RESULTS / "steering" / "control_rates.csv"}
-    ),
-    8: Drawing("figures.drawing:figure8", {"quality_csv": RESULTS / "steering" / "quality.csv"}),
+    6: Drawing("figures.drawing:figure6", {"sensitivity_csv": RUN.comparison_table("sensitivity")}),
+    7: Drawing("figures.drawing:figure7", {"rates_csv": RUN.steering_table("control_rates")}),
+    8: Drawing("figures.drawing:figure8", {"quality_csv": RUN.steering_table("quality")}),
     9: Drawing("figures.drawing:figure9", {"speech_csv": LEFT_OUT}),
     11: Drawing(
         "figures.drawing:figure11",
         {
-            "stability_csv": comparison_table("stability"),
-            "null_csv": comparison_table("null_ratio"),
-            "summary_csv": comparison_table("overlap_summary"),
+            "stability_csv": RUN.comparison_table("stability"),
+            "null_csv": RUN.comparison_table("null_ratio"),
+            "summary_csv": RUN.comparison_table("overlap_summary"),
         },
     ),
-    20: Drawing("figures.drawing:figure20", {"curve_csv": comparison_table(LEARNING_CURVE)}),
+    20: Drawing("figures.drawing:figure20", {"curve_csv": RUN.comparison_table(LEARNING_CURVE)}),
 }
 
 
@@ -46,12 +44,12 @@ rule figure:
     input:
         unpack(lambda wildcards: drawing_of(wildcards).tables),
     output:
-        svg=RESULTS / "figures" / "figure{number}.svg",
-        png=RESULTS / "figures" / "figure{number}.png",
+        svg=RUN.figure("{number}", "svg"),
+        png=RUN.figure("{number}", "png"),
     log:
-        log_of("figures/figure{number}"),
+        RUN.log("figures/figure{number}"),
     benchmark:
-        benchmark_of("figures/figure{number}")
+        RUN.benchmark("figures/figure{number}")
     wildcard_constraints:
         number="|".join(map(str, FIGURES)),
     conda:

@@ -15,11 +15,11 @@ rule learning_curve:
         ],
         left_out=LEFT_OUT,
     output:
-        step_table(LEARNING_CURVE),
+        RUN.step_table(LEARNING_CURVE, "{tt}"),
     log:
-        log_of("learning_curve/step-{tt}"),
+        RUN.log("learning_curve/step-{tt}"),
     benchmark:
-        benchmark_of("learning_curve/step-{tt}")
+        RUN.benchmark("learning_curve/step-{tt}")
     conda:
         ENVS / "analysis.yaml"
     threads: 4

@@ -14,9 +14,9 @@ rule rank_encoder:
     output:
         encoder_ranking("{encoder}"),
     log:
-        log_of("rank/{encoder}"),
+        RUN.log("rank/{encoder}"),
     benchmark:
-        benchmark_of("rank/{encoder}")
+        RUN.benchmark("rank/{encoder}")
     conda:
         ENVS / "analysis.yaml"
     threads: 1
@@ -41,11 +41,11 @@ rule rank_decoder:
         ],
         left_out=LEFT_OUT,
     output:
-        RESULTS / "ranking" / "decoder" / "{task}" / "step-{tt}.zarr" / "zarr.json",
+        decoder_ranking("{task}", "{tt}"),
     log:
-        log_of("rank/decoder/{task}/step-{tt}"),
+        RUN.log("rank/decoder/{task}/step-{tt}"),
     benchmark:
-        benchmark_of("rank/decoder/{task}/step-{tt}")
+        RUN.benchmark("rank/decoder/{task}/step-{tt}")
     conda:
         ENVS / "analysis.yaml"
     threads: 1

@@ -16,11 +16,11 @@ rule reliability:
         ],
         left_out=LEFT_OUT,
     output:
-        **{table: step_table(table) for table in RELIABILITY_TABLES},
+        **{table: RUN.step_table(table, "{tt}") for table in RELIABILITY_TABLES},
     log:
-        log_of("reliability/step-{tt}"),
+        RUN.log("reliability/step-{tt}"),
     benchmark:
-        benchmark_of("reliability/step-{tt}")
+        RUN.benchmark("reliability/step-{tt}")
     conda:
         ENVS / "analysis.yaml"
     threads: 4

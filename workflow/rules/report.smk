@@ -10,30 +10,21 @@ rule report:
     input:
         figures=[path for number in FIGURES for path in figure_files(number)],
         comparison=[
-            comparison_table(name)
-            for name in (
-                *STEP_TABLES,
-                *RELIABILITY_TABLES,
-                LEARNING_CURVE,
-                "location",
-                "valid_counts",
-            )
+            RUN.comparison_table(name) for name in (*STEP_TABLES, "location", "valid_counts")
         ],
-        steering=[*(RESULTS / "steering" / f"{name}.csv" for name in SUMMARIES), STEERING_TIES],
-        tables=[
-            RESULTS / "tables" / f"{name}.csv" for name in (*PAPER_TABLES, "table5", "recognition")
-        ],
+        steering=[*map(RUN.steering_table, STEERING_SUMMARIES), STEERING_TIES],
+        tables=[RUN.table(name) for name in (*PAPER_TABLES, "table5", "recognition")],
         store=encoder_store("text", LANGUAGES[0]),
-        speech=[speech(lang) for lang in LANGUAGES],
+        speech=[RUN.speech(lang) for lang in LANGUAGES],
         speech_quality=LEFT_OUT,
         studies=[path for study in CONFIG.studies for path in STUDIES[study]],
         sources=compared_speech if CONFIG.speech.other_engine else [],
     output:
-        RESULTS / "report.html",
+        RUN.report,
     log:
-        log_of("report"),
+        RUN.log("report"),
     benchmark:
-        benchmark_of("report")
+        RUN.benchmark("report")
     conda:
         ENVS / "analysis.yaml"
     threads: 1

@@ -7,13 +7,13 @@ rule speech_espeak:
     message:
         "speech: speaking {wildcards.lang} with eSpeak NG"
     input:
-        corpus=corpus("{lang}"),
+        corpus=RUN.corpus("{lang}"),
     output:
-        speech("{lang}"),
+        RUN.speech("{lang}"),
     log:
-        log_of("speech/{lang}"),
+        RUN.log("speech/{lang}"),
     benchmark:
-        benchmark_of("speech/{lang}")
+        RUN.benchmark("speech/{lang}")
     wildcard_constraints:
         lang=spoken_by("espeak"),
     conda:
@@ -42,13 +42,13 @@ rule speech_xtts:
         "speech: speaking {wildcards.lang} with XTTS v2"
     input:
         XTTS_FETCHED,
-        corpus=corpus("{lang}"),
+        corpus=RUN.corpus("{lang}"),
     output:
-        speech("{lang}"),
+        RUN.speech("{lang}"),
     log:
-        log_of("speech/{lang}"),
+        RUN.log("speech/{lang}"),
     benchmark:
-        benchmark_of("speech/{lang}")
+        RUN.benchmark("speech/{lang}")
     wildcard_constraints:
         lang=spoken_by("xtts"),
     conda:
@@ -77,14 +77,14 @@ rule speech_recorded:
     message:
         "speech: taking the recordings of {wildcards.lang}"
     input:
-        corpus=corpus("{lang}"),
+        corpus=RUN.corpus("{lang}"),
         audio=fetched_recordings,
     output:
-        speech("{lang}"),
+        RUN.speech("{lang}"),
     log:
-        log_of("speech/{lang}"),
+        RUN.log("speech/{lang}"),
     benchmark:
-        benchmark_of("speech/{lang}")
+        RUN.benchmark("speech/{lang}")
     wildcard_constraints:
         lang=spoken_by("recorded"),
     conda:

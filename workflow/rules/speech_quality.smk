@@ -11,15 +11,15 @@ rule speech_quality:
     message:
         "speech: which utterances are spoken badly"
     input:
-        corpora=[corpus(lang) for lang in LANGUAGES],
-        speech=[speech(lang) for lang in LANGUAGES],
-        decodings=[decoding(IDENTIFICATION_TASK, lang) for lang in LANGUAGES],
+        corpora=[RUN.corpus(lang) for lang in LANGUAGES],
+        speech=[RUN.speech(lang) for lang in LANGUAGES],
+        decodings=[RUN.decoding(IDENTIFICATION_TASK, lang) for lang in LANGUAGES],
     output:
         LEFT_OUT,
     log:
-        log_of("speech_quality"),
+        RUN.log("speech_quality"),
     benchmark:
-        benchmark_of("speech_quality")
+        RUN.benchmark("speech_quality")
     conda:
         ENVS / "analysis.yaml"
     threads: 1
@@ -42,10 +42,10 @@ rule resynthesise:
     input:
         LEFT_OUT,
     log:
-        log_of("resynthesise"),
+        RUN.log("resynthesise"),
     conda:
         ENVS / "analysis.yaml"
     params:
-        folder=str(RESULTS / "speech"),
+        folder=str(RUN.folder("speech")),
     script:
         "../scripts/resynthesise.py"

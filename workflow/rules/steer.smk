@@ -1,15 +1,7 @@
 # In: asr rankings, encoder states, unsteered output. Out: steering/texts/… (every output of every
 # intervention, D8) and steering/*.csv (rates, effects, ratios, language, quality; D10 to D12).
 
-SUMMARIES = (
-    "control_rates",
-    "effects",
-    "effect_ratios",
-    "mean_effect_ratios",
-    "language_probabilities",
-    "quality",
-)
-STEERING_TIES = RESULTS / "steering" / "ties.csv"
+STEERING_TIES = RUN.steering_table("ties")
 STEERED = [(task, lang, step) for task in STEERED_TASKS for lang in TARGETS for step in STEPS]
 UNSTEERED = [(task, lang) for task in STEERED_TASKS for lang in TARGETS]
 
@@ -27,11 +19,11 @@ rule steer:
         rankings=[decoder_ranking(IDENTIFICATION_TASK, step) for step in STEPS],
         encoder=task_encoder_store,
     output:
-        [steered_texts("{task}", "{lang}", step) for step in STEPS],
+        [RUN.steered_texts("{task}", "{lang}", step) for step in STEPS],
     log:
-        log_of("steer/{task}/{lang}"),
+        RUN.log("steer/{task}/{lang}"),
     benchmark:
-        benchmark_of("steer/{task}/{lang}")
+        RUN.benchmark("steer/{task}/{lang}")
     wildcard_constraints:
         lang="|".join(TARGETS),
     conda:
@@ -66,15 +58,15 @@ rule summarize_steering:
     message:
         "steer: control rates and intervals"
     input:
-        steered=[steered_texts(*key) for key in STEERED],
-        unsteered=[decoding(*key) for key in UNSTEERED],
+        steered=[RUN.steered_texts(*key) for key in STEERED],
+        unsteered=[RUN.decoding(*key) for key in UNSTEERED],
         left_out=LEFT_OUT,
     output:
-        [RESULTS / "steering" / f"{name}.csv" for name in SUMMARIES],
+        [RUN.steering_table(name) for name in STEERING_SUMMARIES],
     log:
-        log_of("steer/summarize"),
+        RUN.log("steer/summarize"),
     benchmark:
-        benchmark_of("steer/summarize")
+        RUN.benchmark("steer/summarize")
     conda:
         ENVS / "analysis.yaml"
     threads: 1
@@ -106,9 +98,9 @@ rule count_ties:
     output:
         STEERING_TIES,
     log:
-        log_of("steer/count_ties"),
+        RUN.log("steer/count_ties"),
     benchmark:
-        benchmark_of("steer/count_ties")
+        RUN.benchmark("steer/count_ties")
     conda:
         ENVS / "analysis.yaml"
     threads: 1

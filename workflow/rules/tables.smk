@@ -1,24 +1,22 @@
 # In: steering results, decoded sentences, the model config. Out: tables/*.csv, as the paper numbers them.
 
-PAPER_TABLES = ("table1", "table2", "table3", "table4")
-
 
 rule tables:
     """Tables 1 to 4: control rates, examples, effect ratios, language probabilities."""
     message:
         "tables: 1 to 4"
     input:
-        summaries=[RESULTS / "steering" / f"{name}.csv" for name in SUMMARIES],
+        summaries=[RUN.steering_table(name) for name in STEERING_SUMMARIES],
         ties=STEERING_TIES,
-        steered=[steered_texts(*key) for key in STEERED],
-        unsteered=[decoding(*key) for key in UNSTEERED],
-        corpora=[corpus(lang) for lang in TARGETS],
+        steered=[RUN.steered_texts(*key) for key in STEERED],
+        unsteered=[RUN.decoding(*key) for key in UNSTEERED],
+        corpora=[RUN.corpus(lang) for lang in TARGETS],
     output:
-        [RESULTS / "tables" / f"{name}.csv" for name in PAPER_TABLES],
+        [RUN.table(name) for name in PAPER_TABLES],
     log:
-        log_of("tables/tables"),
+        RUN.log("tables/tables"),
     benchmark:
-        benchmark_of("tables/tables")
+        RUN.benchmark("tables/tables")
     conda:
         ENVS / "analysis.yaml"
     threads: 1
@@ -42,11 +40,11 @@ rule table5:
     input:
         MODEL_FETCHED,
     output:
-        RESULTS / "tables" / "table5.csv",
+        RUN.table("table5"),
     log:
-        log_of("tables/table5"),
+        RUN.log("tables/table5"),
     benchmark:
-        benchmark_of("tables/table5")
+        RUN.benchmark("tables/table5")
     conda:
         ENVS / "torch.yaml"
     threads: 1
@@ -69,16 +67,16 @@ rule recognition:
     message:
         "tables: recognition and translation quality"
     input:
-        corpora=[corpus(lang) for lang in LANGUAGES],
-        decodings=[decoding(task, lang) for task in TASKS for lang in LANGUAGES],
+        corpora=[RUN.corpus(lang) for lang in LANGUAGES],
+        decodings=[RUN.decoding(task, lang) for task in TASKS for lang in LANGUAGES],
         references=fetched(REFERENCES),
         left_out=LEFT_OUT,
     output:
-        RESULTS / "tables" / "recognition.csv",
+        RUN.table("recognition"),
     log:
-        log_of("tables/recognition"),
+        RUN.log("tables/recognition"),
     benchmark:
-        benchmark_of("tables/recognition")
+        RUN.benchmark("tables/recognition")
     conda:
         ENVS / "analysis.yaml"
     threads: 1

@@ -2,9 +2,6 @@
 # effect ratios and the diagonal ratio move when ties of AP are broken in another way. Target:
 # tie_sensitivity; nothing else of the run needs it.
 
-TIE_TABLES = ("ranges", "diagonal_ratio", "control_rates", "effect_ratios")
-TIES = RESULTS / "tie_sensitivity"
-
 
 rule steer_ties:
     """Generate under every way to break ties; what rule steer wrote, and what two ways share, is not done again."""
@@ -13,14 +10,14 @@ rule steer_ties:
     input:
         MODEL_FETCHED,
         rankings=[decoder_ranking(IDENTIFICATION_TASK, step) for step in STEPS],
-        steered=[steered_texts("{task}", "{lang}", step) for step in STEPS],
+        steered=[RUN.steered_texts("{task}", "{lang}", step) for step in STEPS],
         encoder=task_encoder_store,
     output:
-        TIES / "texts" / "{task}" / "{lang}.parquet",
+        RUN.tie_texts("{task}", "{lang}"),
     log:
-        log_of("tie_sensitivity/{task}/{lang}"),
+        RUN.log("tie_sensitivity/{task}/{lang}"),
     benchmark:
-        benchmark_of("tie_sensitivity/{task}/{lang}")
+        RUN.benchmark("tie_sensitivity/{task}/{lang}")
     wildcard_constraints:
         task="|".join(STEERED_TASKS),
         lang="|".join(TARGETS),
@@ -56,16 +53,16 @@ rule tie_sensitivity:
     message:
         "ties: how far results move when ties are broken in another way: {output[0]}"
     input:
-        texts=[TIES / "texts" / task / f"{lang}.parquet" for task, lang in UNSTEERED],
+        texts=[RUN.tie_texts(*key) for key in UNSTEERED],
         speech=[decoder_ranking("s2t", step) for step in STEPS],
         text=[decoder_ranking("t2t", step) for step in STEPS],
         left_out=LEFT_OUT,
     output:
-        [TIES / f"{name}.csv" for name in TIE_TABLES],
+        [RUN.tie_table(name) for name in TIE_TABLES],
     log:
-        log_of("tie_sensitivity/summarize"),
+        RUN.log("tie_sensitivity/summarize"),
     benchmark:
-        benchmark_of("tie_sensitivity/summarize")
+        RUN.benchmark("tie_sensitivity/summarize")
     conda:
         ENVS / "analysis.yaml"
     threads: 1

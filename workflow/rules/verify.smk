@@ -40,7 +40,7 @@ rule verify:
             if name in [rule.name for rule in workflow.rules]
         },
         made_now=lambda wildcards: made_now(),
-        expected=lambda wildcards: made_for([RESULTS / "report.html", *made_now()]),
+        expected=lambda wildcards: made_for([RUN.report, *made_now()]),
         dtype=CONFIG.store.dtype,
         n_utterances=CONFIG.corpus.n_utterances,
         fixed_seconds=CONFIG.encoding.fixed_seconds,

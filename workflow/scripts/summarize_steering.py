@@ -24,6 +24,6 @@ run_stage(
     min_source_rate=snakemake.params.min_source_rate,
     degenerate_tokens=snakemake.params.degenerate_tokens,
     rate_tokens=snakemake.params.rate_tokens,
-    folder=Path(snakemake.output[0]).parent,
+    outputs={Path(one).stem: Path(one) for one in snakemake.output},
     left_out=Path(snakemake.input.left_out),
 )

@@ -14,13 +14,18 @@ def keyed(name):
     return dict(zip(keys, map(Path, snakemake.input[name]), strict=True))
 
 
+def by_name(paths):
+    """Tables by their names."""
+    return {Path(path).stem: Path(path) for path in paths}
+
+
 run_stage(
     snakemake,
     "steering.paper_tables:write_tables",
-    steering=Path(snakemake.input.summaries[0]).parent,
+    summaries=by_name([*snakemake.input.summaries, snakemake.input.ties]),
     steered=keyed("steered"),
     unsteered=keyed("unsteered"),
     corpora=dict(zip(snakemake.params.languages, map(Path, snakemake.input.corpora), strict=True)),
     pairs=[tuple(pair) for pair in snakemake.params.pairs],
-    folder=Path(snakemake.output[0]).parent,
+    outputs=by_name(snakemake.output),
 )

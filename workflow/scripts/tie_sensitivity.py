@@ -14,7 +14,7 @@ run_stage(
     "steering.tie_sensitivity:tie_sensitivity",
     texts=dict(zip(map(tuple, params.texts), map(Path, inputs.texts), strict=True)),
     rankings=dict(zip(params.steps, pairs, strict=True)),
-    folder=Path(snakemake.output[0]).parent,
+    outputs={Path(one).stem: Path(one) for one in snakemake.output},
     k=params.k,
     selection=selection_of(snakemake),
     min_source_rate=params.min_source_rate,

@@ -18,9 +18,9 @@ from steplens.planning.inputs import (
     observed_rates,
 )
 from steplens.planning.plan import (
-    FOLDERS,
     Plan,
     Row,
+    folders,
     format_bytes,
     format_plan,
     format_seconds,
@@ -48,6 +48,7 @@ from steplens.planning.work import (
     stage_of,
     work_units,
 )
+from steplens.run.layout import RunLayout
 
 LARGE = Model("seamless-m4t-v2-large", PUBLISHED["seamless-m4t-v2-large"], "")
 DEMO = ROOT / "results" / "demo"
@@ -228,7 +229,7 @@ def test_predicted_bytes_are_before_compression_which_saves_a_little():
     for rule, n_bytes in predicted.items():
         by_stage[stage_of(rule)] = by_stage.get(stage_of(rule), 0) + n_bytes
     for stage in ("speech", "encode speech", "encode text", "capture", "rank"):
-        actual = bytes_on_disk(DEMO / name for name in FOLDERS[stage])
+        actual = bytes_on_disk(folders(RunLayout(DEMO))[stage])
         assert 0.7 * by_stage[stage] <= actual <= 1.25 * by_stage[stage], stage
 
 

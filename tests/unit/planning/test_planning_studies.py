@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,11 +11,12 @@ from conftest import LANGUAGES, ROOT
 
 from steplens.config.run import parse_config
 from steplens.models.neurons import neuron_table
-from steplens.planning.plan import FOLDERS
+from steplens.planning.plan import folders
 from steplens.planning.studies import RATE_OF, RULES, study_bytes, study_units
 from steplens.planning.work import PUBLISHED, STAGES, Model, stage_of
 from steplens.ranking.selection import Scores
 from steplens.ranking.table import Ranking
+from steplens.run.layout import RunLayout
 from steplens.studies.causal.decoder import ModalityNeurons, trials
 from steplens.studies.inequality.measure import measure
 
@@ -143,5 +145,6 @@ def test_the_rules_are_those_of_the_rules_files():
 def test_what_a_study_wrote_is_on_disk_under_its_stage():
     """Its folder has its name; rankings by modality lie with the others."""
     studies = parse_config({}).studies
-    assert set(FOLDERS["neighbouring studies"]) == set(studies)
-    assert list(FOLDERS) == [stage for stage in STAGES if stage != "fetch"]
+    of_stages = folders(RunLayout(Path("run")))
+    assert set(of_stages["neighbouring studies"]) == {Path("run", study) for study in studies}
+    assert list(of_stages) == [stage for stage in STAGES if stage != "fetch"]

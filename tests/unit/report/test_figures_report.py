@@ -8,7 +8,7 @@ import made_up_run
 import numpy as np
 import pandas as pd
 import pytest
-from made_up_run import LANGUAGES, NAMES, STEPS, frames
+from made_up_run import LANGUAGES, NAMES, STEPS, frames, report_files
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
@@ -81,7 +81,10 @@ def _report(
 ) -> str:
     provenance = {"Model": model, "languages": LANGUAGES, "steps": STEPS}
     settings = {"run": "small", "folder": Path("results"), "steps": (1, 6)}
-    page.write_report(folder, output, settings, {"python": "3.x"}, provenance, with_sources)
+    page.write_report(
+        **report_files(folder), output=output, settings=settings, versions={"python": "3.x"},
+        provenance=provenance, with_sources=with_sources,
+    )  # fmt: skip
     return output.read_text(encoding="utf-8")
 
 
@@ -399,13 +402,15 @@ def test_report_says_whether_the_papers_model_was_run(finished_run, tmp_path, mo
     assert words in _report(finished_run, tmp_path / "report.html", model)
 
 
-@pytest.mark.parametrize("name", [*page.RULES, "figures/figure7.svg"])
+@pytest.mark.parametrize("name", [*page.RULES, 7])
 def test_report_names_a_missing_file_and_its_rule(finished_run, tmp_path, name):
     folder = tmp_path / "run"
     shutil.copytree(finished_run, folder)
-    (folder / name).unlink()
+    files = report_files(folder)
+    path = (files["tables"] | files["figures"])[name]
+    path.unlink()
     rule = page.RULES.get(name, page.FIGURE_RULE)
-    with pytest.raises(page.ReportError, match=rf"{re.escape(name)}: .* rule {rule}$"):
+    with pytest.raises(page.ReportError, match=rf"{re.escape(str(path))}: .* rule {rule}$"):
         _report(folder, tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()
 
@@ -487,7 +492,10 @@ def test_an_infinite_end_reads_as_such_and_breaks_no_axis():
 )
 def test_the_report_says_what_a_token_was(finished_run, tmp_path, tokens, words):
     output = tmp_path / "report.html"
-    page.write_report(finished_run, output, {}, {}, {"Model": "m"}, rate_tokens=tokens)
+    page.write_report(
+        **report_files(finished_run), output=output, settings={}, versions={},
+        provenance={"Model": "m"}, rate_tokens=tokens,
+    )  # fmt: skip
     assert f"A token is {words}" in output.read_text(encoding="utf-8")
 
 
@@ -527,7 +535,10 @@ def test_tables_join_intervals_to_their_values():
 def test_captions_and_findings_say_what_ties_decided(finished_run, tmp_path, rule, words):
     """Of figures 3 and 4 and of the steered neurons; figure 2's sets have none."""
     output = tmp_path / "report.html"
-    page.write_report(finished_run, output, {"ranking": {"ties": rule}}, {}, {"Model": "m"})
+    page.write_report(
+        **report_files(finished_run), output=output, settings={"ranking": {"ties": rule}},
+        versions={}, provenance={"Model": "m"},
+    )  # fmt: skip
     html = output.read_text()
     top = (
         "Ties of AP decided neurons of 1 of 12 sets (top 6 of a language), at most 2 of one, among 7 of "

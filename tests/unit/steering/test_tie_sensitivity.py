@@ -7,6 +7,7 @@ from conftest import write_table
 from made_stores import NEURONS
 
 from steplens.ranking.table import Ranking, write_ranking
+from steplens.run.layout import TIE_TABLES
 from steplens.settings import Selection, tie_rules
 from steplens.steering.tie_counts import control_ties
 from steplens.steering.tie_sensitivity import tie_sensitivity
@@ -61,9 +62,9 @@ def test_ranges_are_over_all_rules_and_name_the_run_s_own_value(tmp_path):
         ("asr", "deu"): outputs(tmp_path / "asr.parquet", "asr", lambda one: spoken[one.ties]),
         ("tr", "deu"): outputs(tmp_path / "tr.parquet", "tr", lambda one: "本 a a a"),
     }
-    tie_sensitivity(
-        texts, {1: (paths["s2t"], paths["t2t"])}, tmp_path, K, Selection(), min_source_rate=0.1
-    )
+    tables = {name: tmp_path / f"{name}.csv" for name in TIE_TABLES}
+    rankings = {1: (paths["s2t"], paths["t2t"])}
+    tie_sensitivity(texts, rankings, tables, K, Selection(), min_source_rate=0.1)
     table = pd.read_csv(tmp_path / "ranges.csv").set_index(["measure", "task"])
     asr, tr = table.loc[("rate", "asr")], table.loc[("rate", "tr")]
     assert asr[["value", "low", "high", "n_rules"]].tolist() == [1, 0, 1, 7]

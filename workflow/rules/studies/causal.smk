@@ -14,8 +14,7 @@ CAUSAL_TEXTS = [
     for task in tasks
     for lang in LANGUAGES
 ]
-CAUSAL_TABLES = ("effects", "by_language")
-CAUSAL_TIES = study_table("causal", "ties")
+CAUSAL_TIES = RUN.study_table("causal", "ties")
 
 
 rule causal_medians:
@@ -28,11 +27,11 @@ rule causal_medians:
         ],
         left_out=LEFT_OUT,
     output:
-        RESULTS / "causal" / "medians" / "{encoder}.zarr" / "zarr.json",
+        written_last(RUN.causal_medians("{encoder}")),
     log:
-        log_of("causal/medians/{encoder}"),
+        RUN.log("causal/medians/{encoder}"),
     benchmark:
-        benchmark_of("causal/medians/{encoder}")
+        RUN.benchmark("causal/medians/{encoder}")
     conda:
         ENVS / "analysis.yaml"
     threads: 1
@@ -61,11 +60,11 @@ rule causal_decoder:
         other_modality=lambda wildcards: modality_ranking(twin(wildcards.task), CAUSAL_STEP),
         encoder=task_encoder_store,
     output:
-        causal_texts("decoder", "{lang}", "{task}"),
+        RUN.causal_texts("decoder", "{lang}", "{task}"),
     log:
-        log_of("causal/decoder/{lang}/{task}"),
+        RUN.log("causal/decoder/{lang}/{task}"),
     benchmark:
-        benchmark_of("causal/decoder/{lang}/{task}")
+        RUN.benchmark("causal/decoder/{lang}/{task}")
     conda:
         ENVS / "torch.yaml"
     threads: 1
@@ -105,18 +104,18 @@ rule causal_speech_encoder:
     input:
         MODEL_FETCHED,
         ranking=encoder_ranking("speech_encoder"),
-        medians=RESULTS / "causal" / "medians" / "speech_encoder.zarr" / "zarr.json",
-        corpus=corpus("{lang}"),
-        speech=speech("{lang}"),
+        medians=written_last(RUN.causal_medians("speech_encoder")),
+        corpus=RUN.corpus("{lang}"),
+        speech=RUN.speech("{lang}"),
     output:
         **{
-            task: causal_texts("speech_encoder", "{lang}", task)
+            task: RUN.causal_texts("speech_encoder", "{lang}", task)
             for task in CAUSAL_TASKS["speech_encoder"]
         },
     log:
-        log_of("causal/speech_encoder/{lang}"),
+        RUN.log("causal/speech_encoder/{lang}"),
     benchmark:
-        benchmark_of("causal/speech_encoder/{lang}")
+        RUN.benchmark("causal/speech_encoder/{lang}")
     conda:
         ENVS / "torch.yaml"
     threads: 1
@@ -154,17 +153,17 @@ use rule causal_speech_encoder as causal_text_encoder with:
     input:
         MODEL_FETCHED,
         ranking=encoder_ranking("text_encoder"),
-        medians=RESULTS / "causal" / "medians" / "text_encoder.zarr" / "zarr.json",
-        corpus=corpus("{lang}"),
+        medians=written_last(RUN.causal_medians("text_encoder")),
+        corpus=RUN.corpus("{lang}"),
     output:
         **{
-            task: causal_texts("text_encoder", "{lang}", task)
+            task: RUN.causal_texts("text_encoder", "{lang}", task)
             for task in CAUSAL_TASKS["text_encoder"]
         },
     log:
-        log_of("causal/text_encoder/{lang}"),
+        RUN.log("causal/text_encoder/{lang}"),
     benchmark:
-        benchmark_of("causal/text_encoder/{lang}")
+        RUN.benchmark("causal/text_encoder/{lang}")
     params:
         **told_apart(
             selection=SELECTION,
@@ -190,17 +189,17 @@ rule summarize_causal:
     message:
         "causal: effects and intervals"
     input:
-        texts=[causal_texts(*key) for key in CAUSAL_TEXTS],
-        unchanged=[decoding(task, lang) for task in TASKS for lang in LANGUAGES],
-        corpora=[corpus(lang) for lang in LANGUAGES],
+        texts=[RUN.causal_texts(*key) for key in CAUSAL_TEXTS],
+        unchanged=[RUN.decoding(task, lang) for task in TASKS for lang in LANGUAGES],
+        corpora=[RUN.corpus(lang) for lang in LANGUAGES],
         references=fetched(REFERENCES),
         left_out=LEFT_OUT,
     output:
-        **{name: study_table("causal", name) for name in CAUSAL_TABLES},
+        **{name: RUN.study_table("causal", name) for name in CAUSAL_TABLES},
     log:
-        log_of("causal/summarize"),
+        RUN.log("causal/summarize"),
     benchmark:
-        benchmark_of("causal/summarize")
+        RUN.benchmark("causal/summarize")
     conda:
         ENVS / "analysis.yaml"
     threads: 1
@@ -239,9 +238,9 @@ rule causal_ties:
     output:
         CAUSAL_TIES,
     log:
-        log_of("causal/ties"),
+        RUN.log("causal/ties"),
     benchmark:
-        benchmark_of("causal/ties")
+        RUN.benchmark("causal/ties")
     conda:
         ENVS / "analysis.yaml"
     threads: 1
@@ -257,13 +256,14 @@ rule causal_ties:
         "../../scripts/studies/causal_ties.py"
 
 
-STUDIES["causal"] = [*(study_table("causal", name) for name in CAUSAL_TABLES), CAUSAL_TIES]
+STUDIES["causal"] = [*(RUN.study_table("causal", name) for name in CAUSAL_TABLES), CAUSAL_TIES]
 FIGURES |= {
     18: Drawing(
         "studies.causal.figures:figure18",
-        {f"{name}_csv": study_table("causal", name) for name in ("effects", "by_language")},
+        {f"{name}_csv": RUN.study_table("causal", name) for name in ("effects", "by_language")},
     ),
     19: Drawing(
-        "studies.causal.figures:figure19", {"by_language_csv": study_table("causal", "by_language")}
+        "studies.causal.figures:figure19",
+        {"by_language_csv": RUN.study_table("causal", "by_language")},
     ),
 }

@@ -1,21 +1,19 @@
 # In: encoder/ and decoder/ stores. Out: inequality/…: how much of an utterance's activation few neurons
 # carry, measured store by store and then summarised (figures 14 and 15).
 
-INEQUALITY_TABLES = ("gini", "shares", "lorenz", "scripts", "paired")
-
 
 rule measure_inequality:
     """Gini coefficients and Lorenz curve of every utterance of one decoder store."""
     message:
         "inequality: {wildcards.task}, {wildcards.lang} at step {wildcards.tt}"
     input:
-        RESULTS / "decoder" / "{task}" / "{lang}" / "step-{tt}.zarr" / "zarr.json",
+        decoder_store("{task}", "{lang}", "{tt}"),
     output:
-        RESULTS / "inequality" / "decoder" / "{task}" / "{lang}" / "step-{tt}.parquet",
+        RUN.decoder_inequality("{task}", "{lang}", "{tt}"),
     log:
-        log_of("inequality/decoder/{task}/{lang}/step-{tt}"),
+        RUN.log("inequality/decoder/{task}/{lang}/step-{tt}"),
     benchmark:
-        benchmark_of("inequality/decoder/{task}/{lang}/step-{tt}")
+        RUN.benchmark("inequality/decoder/{task}/{lang}/step-{tt}")
     conda:
         ENVS / "analysis.yaml"
     threads: 1
@@ -41,11 +39,11 @@ use rule measure_inequality as measure_inequality_encoder with:
     input:
         encoder_store("{modality}", "{lang}"),
     output:
-        RESULTS / "inequality" / "encoder" / "{modality}" / "{lang}.parquet",
+        RUN.encoder_inequality("{modality}", "{lang}"),
     log:
-        log_of("inequality/encoder/{modality}/{lang}"),
+        RUN.log("inequality/encoder/{modality}/{lang}"),
     benchmark:
-        benchmark_of("inequality/encoder/{modality}/{lang}")
+        RUN.benchmark("inequality/encoder/{modality}/{lang}")
     params:
         include_step_invariant=True,  # an encoder has none
         condition=lambda wildcards: {
@@ -62,12 +60,12 @@ rule summarize_inequality:
     input:
         measured=[
             *(
-                inequality_of_encoder(one, lang)
+                RUN.encoder_inequality(one, lang)
                 for one in ("speech", "text")
                 for lang in LANGUAGES
             ),
             *(
-                inequality_of(task, lang, step)
+                RUN.decoder_inequality(task, lang, step)
                 for task in TASKS
                 for step in STEPS
                 for lang in LANGUAGES
@@ -75,11 +73,11 @@ rule summarize_inequality:
         ],
         left_out=LEFT_OUT,
     output:
-        **{name: study_table("inequality", name) for name in INEQUALITY_TABLES},
+        **{name: RUN.study_table("inequality", name) for name in INEQUALITY_TABLES},
     log:
-        log_of("inequality/summarize"),
+        RUN.log("inequality/summarize"),
     benchmark:
-        benchmark_of("inequality/summarize")
+        RUN.benchmark("inequality/summarize")
     conda:
         ENVS / "analysis.yaml"
     threads: 1
@@ -95,17 +93,17 @@ rule summarize_inequality:
 
 
 STUDIES["inequality"] = [
-    study_table("inequality", name)
+    RUN.study_table("inequality", name)
     for name in INEQUALITY_TABLES
     if name != "lorenz"  # for figure 15 alone
 ]
 FIGURES[14] = Drawing(
-    "studies.inequality.figures:figure14", {"gini_csv": study_table("inequality", "gini")}
+    "studies.inequality.figures:figure14", {"gini_csv": RUN.study_table("inequality", "gini")}
 )
 FIGURES[15] = Drawing(
     "studies.inequality.figures:figure15",
     {
-        name: study_table("inequality", name.removesuffix("_csv"))
+        name: RUN.study_table("inequality", name.removesuffix("_csv"))
         for name in ("lorenz_csv", "paired_csv")
     },
 )

@@ -2,8 +2,6 @@
 # modality/*.csv: where such neurons lie, which of them tell a language too, and how well each layer tells
 # the language.
 
-MODALITY_TABLES = ("neurons", "location", "overlap")
-
 
 rule rank_modality:
     """Rank the decoder's neurons by how well they tell speech from text, for a pair of tasks at one step."""
@@ -19,19 +17,13 @@ rule rank_modality:
         left_out=LEFT_OUT,
     output:
         **{
-            modality: RESULTS
-            / "ranking"
-            / "modality"
-            / "{task}"
-            / "step-{tt}"
-            / f"{modality}.zarr"
-            / "zarr.json"
+            modality: written_last(RUN.modality_ranking("{task}", "{tt}", modality))
             for modality in ("speech", "text")
         },
     log:
-        log_of("modality/rank/{task}/step-{tt}"),
+        RUN.log("modality/rank/{task}/step-{tt}"),
     benchmark:
-        benchmark_of("modality/rank/{task}/step-{tt}")
+        RUN.benchmark("modality/rank/{task}/step-{tt}")
     wildcard_constraints:
         task="|".join(TEXT_TWIN),
     conda:
@@ -57,11 +49,11 @@ rule modality_tables:
         modality=[modality_ranking(task, step) for task in TASKS for step in STEPS],
         language=[decoder_ranking(task, step) for task in TASKS for step in STEPS],
     output:
-        **{name: study_table("modality", name) for name in MODALITY_TABLES},
+        **{name: RUN.study_table("modality", name) for name in MODALITY_TABLES},
     log:
-        log_of("modality/tables"),
+        RUN.log("modality/tables"),
     benchmark:
-        benchmark_of("modality/tables")
+        RUN.benchmark("modality/tables")
     conda:
         ENVS / "analysis.yaml"
     threads: 1
@@ -88,11 +80,11 @@ rule probe_encoder:
         ranking=encoder_ranking("{encoder}"),
         left_out=LEFT_OUT,
     output:
-        RESULTS / "modality" / "probes" / "{encoder}.csv",
+        RUN.encoder_probes("{encoder}"),
     log:
-        log_of("modality/probes/{encoder}"),
+        RUN.log("modality/probes/{encoder}"),
     benchmark:
-        benchmark_of("modality/probes/{encoder}")
+        RUN.benchmark("modality/probes/{encoder}")
     conda:
         ENVS / "analysis.yaml"
     threads: 1
@@ -123,14 +115,14 @@ use rule probe_encoder as probe_decoder with:
         stores=lambda wildcards: [
             decoder_store(wildcards.task, lang, wildcards.tt) for lang in LANGUAGES
         ],
-        ranking=RESULTS / "ranking" / "decoder" / "{task}" / "step-{tt}.zarr" / "zarr.json",
+        ranking=decoder_ranking("{task}", "{tt}"),
         left_out=LEFT_OUT,
     output:
-        RESULTS / "modality" / "probes" / "{task}" / "step-{tt}.csv",
+        RUN.decoder_probes("{task}", "{tt}"),
     log:
-        log_of("modality/probes/{task}/step-{tt}"),
+        RUN.log("modality/probes/{task}/step-{tt}"),
     benchmark:
-        benchmark_of("modality/probes/{task}/step-{tt}")
+        RUN.benchmark("modality/probes/{task}/step-{tt}")
 
 
 rule gather_probes:
@@ -139,22 +131,15 @@ rule gather_probes:
         "modality: gathering the probes"
     input:
         [
-            *(
-                RESULTS / "modality" / "probes" / f"{modality}_encoder.csv"
-                for modality in ("speech", "text")
-            ),
-            *(
-                RESULTS / "modality" / "probes" / task / f"step-{step:02d}.csv"
-                for task in TASKS
-                for step in STEPS
-            ),
+            *(RUN.encoder_probes(f"{modality}_encoder") for modality in ("speech", "text")),
+            *(RUN.decoder_probes(task, step) for task in TASKS for step in STEPS),
         ],
     output:
-        study_table("modality", "probes"),
+        RUN.study_table("modality", "probes"),
     log:
-        log_of("modality/gather"),
+        RUN.log("modality/gather"),
     benchmark:
-        benchmark_of("modality/gather")
+        RUN.benchmark("modality/gather")
     conda:
         ENVS / "analysis.yaml"
     threads: 1
@@ -168,12 +153,13 @@ rule gather_probes:
         "../../scripts/gather.py"
 
 
-STUDIES["modality"] = [study_table("modality", name) for name in (*MODALITY_TABLES, "probes")]
+STUDIES["modality"] = [RUN.study_table("modality", name) for name in (*MODALITY_TABLES, "probes")]
 FIGURES |= {
     12: Drawing(
-        "studies.modality.figures:figure12", {"location_csv": study_table("modality", "location")}
+        "studies.modality.figures:figure12",
+        {"location_csv": RUN.study_table("modality", "location")},
     ),
     13: Drawing(
-        "studies.modality.figures:figure13", {"probes_csv": study_table("modality", "probes")}
+        "studies.modality.figures:figure13", {"probes_csv": RUN.study_table("modality", "probes")}
     ),
 }

@@ -3,7 +3,6 @@
 
 from steplens.languages.resource_levels import load_levels
 
-SIMILARITY_TABLES = ("pairs", "gaps", "lengths", "languages", "resources")
 LEVEL_OF = {lang: level for lang, level in load_levels().items() if lang in LANGUAGES}
 SIMILARITY_SETTINGS = {
     "variance": CONFIG.similarity.variance,
@@ -20,15 +19,15 @@ rule similarity_encoders:
     input:
         stores_speech=[encoder_store("speech", lang) for lang in LANGUAGES],
         stores_text=[encoder_store("text", lang) for lang in LANGUAGES],
-        corpora=[corpus(lang) for lang in LANGUAGES],
-        speech=[speech(lang) for lang in LANGUAGES],
+        corpora=[RUN.corpus(lang) for lang in LANGUAGES],
+        speech=[RUN.speech(lang) for lang in LANGUAGES],
         left_out=LEFT_OUT,
     output:
-        similarity_pairs(),
+        RUN.encoder_similarity,
     log:
-        log_of("similarity/encoder"),
+        RUN.log("similarity/encoder"),
     benchmark:
-        benchmark_of("similarity/encoder")
+        RUN.benchmark("similarity/encoder")
     conda:
         ENVS / "analysis.yaml"
     threads: 8
@@ -60,11 +59,11 @@ rule similarity_decoder:
         ],
         left_out=LEFT_OUT,
     output:
-        similarity_pairs("{task}", "{tt}"),
+        RUN.decoder_similarity("{task}", "{tt}"),
     log:
-        log_of("similarity/decoder/{task}/step-{tt}"),
+        RUN.log("similarity/decoder/{task}/step-{tt}"),
     benchmark:
-        benchmark_of("similarity/decoder/{task}/step-{tt}")
+        RUN.benchmark("similarity/decoder/{task}/step-{tt}")
     wildcard_constraints:
         task="|".join(TEXT_TWIN),
     conda:
@@ -91,15 +90,15 @@ rule similarity_tables:
         "similarity: gaps, and the tree of languages"
     input:
         parts=[
-            similarity_pairs(),
-            *(similarity_pairs(task, step) for task in TEXT_TWIN for step in STEPS),
+            RUN.encoder_similarity,
+            *(RUN.decoder_similarity(task, step) for task in TEXT_TWIN for step in STEPS),
         ],
     output:
-        **{name: study_table("similarity", name) for name in SIMILARITY_TABLES},
+        **{name: RUN.study_table("similarity", name) for name in SIMILARITY_TABLES},
     log:
-        log_of("similarity/tables"),
+        RUN.log("similarity/tables"),
     benchmark:
-        benchmark_of("similarity/tables")
+        RUN.benchmark("similarity/tables")
     conda:
         ENVS / "analysis.yaml"
     threads: 1
@@ -126,14 +125,14 @@ rule similarity_tables:
 
 
 STUDIES["similarity"] = [
-    study_table("similarity", name) for name in SIMILARITY_TABLES if name != "pairs"
+    RUN.study_table("similarity", name) for name in SIMILARITY_TABLES if name != "pairs"
 ]
 FIGURES |= {
     16: Drawing(
-        "studies.similarity.figures:figure16", {"gaps_csv": study_table("similarity", "gaps")}
+        "studies.similarity.figures:figure16", {"gaps_csv": RUN.study_table("similarity", "gaps")}
     ),
     17: Drawing(
         "studies.similarity.figures:figure17",
-        {"languages_csv": study_table("similarity", "languages")},
+        {"languages_csv": RUN.study_table("similarity", "languages")},
     ),
 }

@@ -28,6 +28,7 @@ from steplens.planning.work import (  # fmt: skip
     published_model,
 )
 from steplens.project import project_path
+from steplens.run.layout import RunLayout, written_last
 from steplens.steering.kept_outputs import GENERATED, n_generated
 from steplens.store.groups import COMMIT_MARK
 
@@ -234,8 +235,8 @@ def observed_rates(
     """Rates from the benchmarks of the jobs that this run has finished, of the same model."""
     jobs: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for language, one in sentences.items():
-        for rule, name, output in _benchmarked(results, language, engine_of[language]):
-            seconds, done = _seconds(results / "benchmarks" / f"{name}.tsv"), _rows(output)
+        for rule, benchmark, output in _benchmarked(results, language, engine_of[language]):
+            seconds, done = _seconds(benchmark), _rows(output)
             if seconds is None or done is None:
                 continue
             n, n_neurons, on_gpu = done
@@ -259,18 +260,20 @@ def observed_rates(
 
 
 def _benchmarked(results: Path, language: str, engine: str):
-    """(rule, name of the benchmark, output) of every job of a language that may have run."""
-    yield f"speech_{engine}", f"speech/{language}", results / "speech" / f"{language}.parquet"
-    for modality in ("speech", "text"):
-        store = results / "encoder" / modality / f"{language}.zarr" / COMMIT_MARK
-        yield f"encode_{modality}", f"encode/{modality}/{language}", store
-    for path in sorted((results / "decoding").glob(f"*/{language}.parquet")):
-        yield "decode", f"decode/{path.parent.name}/{language}", path
-    for path in sorted((results / "decoder").glob(f"*/{language}/step-*.zarr/{COMMIT_MARK}")):
-        step, task = path.parent.stem, path.parts[-4]
-        yield "capture", f"capture/{task}/{language}/{step}", path
-    for path in sorted((results / "steering" / "texts").glob(f"*/{language}/.parts/{GENERATED}")):
-        yield "steer", f"steer/{path.parts[-4]}/{language}", path
+    """(rule, benchmark, output) of every job of a language that may have run."""
+    layout = RunLayout(results)
+    timed = layout.benchmark(f"speech/{language}")
+    yield f"speech_{engine}", timed, layout.speech(language)
+    for path, of in layout.find("encoder_store", language=language):
+        timed = layout.benchmark(f"encode/{of['modality']}/{language}")
+        yield f"encode_{of['modality']}", timed, written_last(path)
+    for path, of in layout.find("decoding", language=language):
+        yield "decode", layout.benchmark(f"decode/{of['task']}/{language}"), path
+    for path, of in layout.find("decoder_store", language=language):
+        timed = layout.benchmark(f"capture/{of['task']}/{language}/step-{of['step']}")
+        yield "capture", timed, written_last(path)
+    for path, of in layout.find("steered_parts", language=language, part=GENERATED):
+        yield "steer", layout.benchmark(f"steer/{of['task']}/{language}"), path
 
 
 def _seconds(benchmark: Path) -> float | None:

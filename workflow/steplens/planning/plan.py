@@ -28,7 +28,6 @@ from steplens.planning.rates import Rate, choose_rate, load_rates
 from steplens.planning.start_checks import require_neurons
 from steplens.planning.work import (  # fmt: skip
     LAST_STAGE,
-    OTHER_SPEECH,
     REFERENCE,
     STAGES,
     disk_bytes,
@@ -36,20 +35,24 @@ from steplens.planning.work import (  # fmt: skip
     stage_of,
     work_units,
 )
+from steplens.run.layout import STUDIES, RunLayout
 
-FOLDERS = {
-    "corpus": ("corpus",),
-    "speech": ("speech",),
-    "encode speech": ("encoder/speech",),
-    "encode text": ("encoder/text",),
-    "decode": ("decoding",),
-    "capture": ("decoder",),
-    "rank": ("ranking",),
-    "compare": ("comparison",),
-    "steer": ("steering",),
-    "neighbouring studies": ("modality", "inequality", "similarity", "causal"),
-    LAST_STAGE: ("tables", "figures", "report.html", "logs", "benchmarks"),
-}
+
+def folders(layout: RunLayout) -> dict[str, tuple[Path, ...]]:
+    """Where the results of each stage lie."""
+    return {
+        "corpus": (layout.folder("corpus"),),
+        "speech": (layout.folder("speech"),),
+        "encode speech": (layout.folder("encoder_store", modality="speech"),),
+        "encode text": (layout.folder("encoder_store", modality="text"),),
+        "decode": (layout.folder("decoding"),),
+        "capture": (layout.folder("decoder_store"),),
+        "rank": (layout.folder("encoder_ranking"),),
+        "compare": (layout.folder("comparison_table"),),
+        "steer": (layout.folder("steering_table"),),
+        "neighbouring studies": tuple(layout.folder(f"{study}_table") for study in STUDIES),
+        LAST_STAGE: tuple(map(layout.folder, ("table", "figure", "report", "log", "benchmark"))),
+    }
 
 
 # --- the plan --------------------------------------------------------------------------------------
@@ -151,10 +154,10 @@ def make_plan(
             row.seconds[device] = row.seconds.get(device, 0) + seconds
             if rate.basis == "estimated":
                 row.estimated.add(device)
-    for stage, names in FOLDERS.items():
-        rows[stage].there = bytes_on_disk(
-            folder / name for folder in (results, results / OTHER_SPEECH) for name in names
-        )
+    layout = RunLayout(results)
+    for half in (layout, layout.other_speech):
+        for stage, paths in folders(half).items():
+            rows[stage].there += bytes_on_disk(paths)
     rows["fetch"].there = fetched_bytes(config, fetched)
     if own:
         notes.append(f"Rates of {some(sorted(own), 9)} are those of this run's finished jobs.")

@@ -434,7 +434,7 @@ def _jobs_of_a_whole_run(
 
 def _data_of(output: Path) -> Path:
     """What stands behind an output: the whole of a store, or the audio that a table lists."""
-    if output.name == "zarr.json":
+    if output.name == COMMIT_MARK:
         return output.parent
     beside = output.with_suffix("")
     return beside if output.suffix == ".parquet" and beside.is_dir() else output

@@ -41,7 +41,6 @@ STAGES = {
 LAST_STAGE = "tables, figures"
 # Before the name of a rule that does for speech.other_engine what the rule does for speech.engine.
 OTHER = "other_"
-OTHER_SPEECH = "other_speech"  # the folder of what they make, with the folders of a run
 
 
 def stage_of(rule: str) -> str:

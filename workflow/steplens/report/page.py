@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,31 +33,31 @@ from steplens.tasks import STEERED_TASKS
 
 # Which rule makes a table: the error about a missing one names it.
 RULES = {
-    "comparison/learning_curve.csv": "gather_comparison",
-    "comparison/location.csv": "locate",
-    "comparison/null_ratio.csv": "gather_comparison",
-    "comparison/overlap_summary.csv": "gather_comparison",
-    "comparison/spearman_summary.csv": "gather_comparison",
-    "comparison/stability.csv": "gather_comparison",
-    "comparison/valid_counts.csv": "count_valid",
-    "steering/control_rates.csv": "summarize_steering",
-    "steering/effects.csv": "summarize_steering",
-    "steering/mean_effect_ratios.csv": "summarize_steering",
-    "steering/quality.csv": "summarize_steering",
-    "steering/ties.csv": "count_ties",
-    "tables/recognition.csv": "recognition",
-    "tables/speech_quality.csv": "speech_quality",
-    "tables/table1.csv": "tables",
-    "tables/table2.csv": "tables",
-    "tables/table3.csv": "tables",
-    "tables/table4.csv": "tables",
-    "tables/table5.csv": "table5",
+    "learning_curve": "gather_comparison",
+    "location": "locate",
+    "null_ratio": "gather_comparison",
+    "overlap_summary": "gather_comparison",
+    "spearman_summary": "gather_comparison",
+    "stability": "gather_comparison",
+    "valid_counts": "count_valid",
+    "control_rates": "summarize_steering",
+    "effects": "summarize_steering",
+    "mean_effect_ratios": "summarize_steering",
+    "quality": "summarize_steering",
+    "ties": "count_ties",
+    "recognition": "recognition",
+    "speech_quality": "speech_quality",
+    "table1": "tables",
+    "table2": "tables",
+    "table3": "tables",
+    "table4": "tables",
+    "table5": "table5",
 }
 FIGURES = (*range(2, 10), 11, 20)
 FIGURE_RULE = "figure"
 # Only where the run has a second source of speech.
 SOURCES_FIGURE = 10
-SOURCES_TABLE = "comparison/speech_sources.csv"
+SOURCES_TABLE = "speech_sources"
 SOURCES_RULE = "compare_speech"
 _FLAGGED_SHOWN = 20
 
@@ -84,21 +84,27 @@ class ReportError(ValueError):
 
 
 def write_report(
-    run_folder: Path,
+    run: str,
+    tables: Mapping[str, Path],
+    figures: Mapping[int, Path],
     output: Path,
     settings: dict[str, Any],
     versions: dict[str, str],
     provenance: dict[str, Any],
     with_sources: bool = False,
-    studies: Sequence[str] = (),
+    studies: Mapping[str, Mapping[str, Path]] | None = None,
     rate_tokens: Tokens = "script_runs",
 ) -> None:
     """Write the report of a run as one HTML file that needs nothing beside it.
 
     Parameters
     ----------
-    run_folder : path
-        ``results/<run>``: its tables and its ``figures/figure2.svg`` and the others are read.
+    run : str
+        Its name.
+    tables : mapping of name to CSV
+        Those of ``RULES``, and ``SOURCES_TABLE`` with a second source of speech; others are not read.
+    figures : mapping of number to SVG
+        Those of ``FIGURES``, of the studies, and ``SOURCES_FIGURE`` with a second source of speech.
     output : path
         The HTML file.
     settings : dict
@@ -110,8 +116,9 @@ def write_report(
         the order in which to show it. Lists are joined; language codes get their names.
     with_sources : bool
         Whether a second source of speech was set against the first.
-    studies : sequence of str
-        Neighbouring studies, each with a section (``sections``), in the order in which to show them.
+    studies : mapping of study to mapping of name to CSV, optional
+        Neighbouring studies, each with a section (``sections``) and its tables, in the order in which to
+        show them.
     rate_tokens : {"script_runs", "characters"}
         What counted as a token for the control rates.
 
@@ -120,14 +127,17 @@ def write_report(
     ReportError
         A table or a figure is missing; names the file and the rule that makes it.
     """
-    run_folder, output = Path(run_folder), Path(output)
-    tables = {Path(name).stem: _read(run_folder, name, rule) for name, rule in RULES.items()}
+    read = {name: _read(tables, name, rule) for name, rule in RULES.items()}
     shown = (*FIGURES, SOURCES_FIGURE) if with_sources else FIGURES
-    figures = {figure: _embedded(run_folder, figure) for figure in shown}
-    sources = _read(run_folder, SOURCES_TABLE, SOURCES_RULE) if with_sources else None
+    embedded = {figure: _embedded(figures, figure) for figure in shown}
+    sources = _read(tables, SOURCES_TABLE, SOURCES_RULE) if with_sources else None
     ties = settings.get("ranking", {}).get("ties", DEFAULT_SELECTION.ties)
     form = Formatter()
-    sections = [_study(run_folder, study, form, figures) for study in studies]
+    sections = []
+    for study, own_tables in (studies or {}).items():
+        one = section(study)
+        embedded |= {figure: _embedded(figures, figure) for figure in one.FIGURES}
+        sections.append(_study(study, own_tables, form))
     environment = Environment(
         loader=FileSystemLoader(TEMPLATE_FOLDERS),
         autoescape=True,
@@ -136,44 +146,42 @@ def write_report(
         lstrip_blocks=True,
     )
     html = environment.get_template("report.html.j2").render(
-        run=run_folder.resolve().name,
+        run=run,
         provenance={key: _described(value, form) for key, value in provenance.items()},
-        languages=_languages(tables["valid_counts"], form),
+        languages=_languages(read["valid_counts"], form),
         sharing=[
-            *findings.sharing(tables["overlap_summary"]),
-            *_ties_of(tables["location"], ties, "decoder"),
+            *findings.sharing(read["overlap_summary"]),
+            *_ties_of(read["location"], ties, "decoder"),
         ],
-        stability=findings.stability(tables["stability"]),
-        null=findings.null(tables["null_ratio"]),
-        learning=findings.learning_curve(tables["learning_curve"]),
-        stability_table=form.grouped(_stability(tables["stability"]), ["step"], _by_language),
-        null_table=form.table(_null(tables["null_ratio"])),
-        learning_table=form.grouped(_learning(tables["learning_curve"]), ["step"], _by_sentences),
+        stability=findings.stability(read["stability"]),
+        null=findings.null(read["null_ratio"]),
+        learning=findings.learning_curve(read["learning_curve"]),
+        stability_table=form.grouped(_stability(read["stability"]), ["step"], _by_language),
+        null_table=form.table(_null(read["null_ratio"])),
+        learning_table=form.grouped(_learning(read["learning_curve"]), ["step"], _by_sentences),
         steering=[
-            *findings.steering(tables["effects"]),
-            *findings.collapse(tables["quality"]),
-            *findings.control_ties(tables["ties"], ties),
+            *findings.steering(read["effects"]),
+            *findings.collapse(read["quality"]),
+            *findings.control_ties(read["ties"], ties),
         ],
-        transfer=findings.transfer(tables["mean_effect_ratios"]),
-        speech=form.table(_speech(tables["speech_quality"])),
-        flagged=_flagged(tables["speech_quality"], form),
+        transfer=findings.transfer(read["mean_effect_ratios"]),
+        speech=form.table(_speech(read["speech_quality"])),
+        flagged=_flagged(read["speech_quality"], form),
         sources=[] if sources is None else findings.sources(sources),
         sources_table=[] if sources is None else form.grouped(sources, ["module"]),
         studies=sections,
-        figures=figures,
-        facts=_facts(tables, ties) | {"token": _TOKENS[rate_tokens]},
-        counts=_counts(tables["valid_counts"], form),
-        recognition=form.grouped(_recognition(tables["recognition"]), ["task"]),
-        table1=form.grouped(_rates_first(tables["table1"]), ["task", "step"], _mean_rates),
-        effects=form.grouped(_effects(tables["effects"]), ["task"], _by_direction),
-        table2=form.grouped(
-            tables["table2"], ["step"], lambda part: how_many(len(part), "example")
-        ),
-        table3=form.grouped(tables["table3"], ["step"], _mean_ratio),
-        table4=form.grouped(tables["table4"], ["task", "step"], _mean_probabilities),
-        quality=form.grouped(_mean_quality(tables["quality"]), ["task"], _over_pairs),
-        table5=form.table(tables["table5"]),
-        paper=_beside_paper(tables),
+        figures=embedded,
+        facts=_facts(read, ties) | {"token": _TOKENS[rate_tokens]},
+        counts=_counts(read["valid_counts"], form),
+        recognition=form.grouped(_recognition(read["recognition"]), ["task"]),
+        table1=form.grouped(_rates_first(read["table1"]), ["task", "step"], _mean_rates),
+        effects=form.grouped(_effects(read["effects"]), ["task"], _by_direction),
+        table2=form.grouped(read["table2"], ["step"], lambda part: how_many(len(part), "example")),
+        table3=form.grouped(read["table3"], ["step"], _mean_ratio),
+        table4=form.grouped(read["table4"], ["task", "step"], _mean_probabilities),
+        quality=form.grouped(_mean_quality(read["quality"]), ["task"], _over_pairs),
+        table5=form.table(read["table5"]),
+        paper=_beside_paper(read),
         paper_model=PAPER_MODEL,
         same_model=_is_the_papers(provenance),
         settings=_as_yaml(settings),
@@ -182,27 +190,27 @@ def write_report(
     write_text(output, html)
 
 
-def _read(run_folder: Path, name: str, rule: str) -> pd.DataFrame:
-    path = run_folder / name
-    if not path.is_file():
-        raise ReportError(f"{path}: expected a table, got none; run the rule {rule}")
+def _read(tables: Mapping[str, Path], name: str, rule: str) -> pd.DataFrame:
+    path = tables.get(name)
+    if path is None or not path.is_file():
+        raise ReportError(f"{path or name}: expected a table, got none; run the rule {rule}")
     return read_csv(path)
 
 
-def _embedded(run_folder: Path, figure: int) -> str:
+def _embedded(figures: Mapping[int, Path], number: int) -> str:
     """A figure as a data address; in an image of its own, so that element ids cannot clash."""
-    path = run_folder / "figures" / f"figure{figure}.svg"
-    if not path.is_file():
-        raise ReportError(f"{path}: expected a figure, got none; run the rule {FIGURE_RULE}")
+    path = figures.get(number)
+    if path is None or not path.is_file():
+        named = path or f"figure {number}"
+        raise ReportError(f"{named}: expected a figure, got none; run the rule {FIGURE_RULE}")
     return "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode()
 
 
-def _study(run_folder: Path, name: str, form: Formatter, figures: dict[int, str]) -> dict[str, Any]:
-    """The section of a neighbouring study; its figures join the others."""
+def _study(name: str, tables: Mapping[str, Path], form: Formatter) -> dict[str, Any]:
+    """The section of a neighbouring study."""
     one = section(name)
-    figures |= {figure: _embedded(run_folder, figure) for figure in one.FIGURES}
-    tables = {Path(path).stem: _read(run_folder, path, rule) for path, rule in one.TABLES.items()}
-    content = one.content(tables, form)
+    read = {table: _read(tables, table, rule) for table, rule in one.TABLES.items()}
+    content = one.content(read, form)
     return {"name": name, "title": one.TITLE, "figures": one.FIGURES, "content": content}
 
 

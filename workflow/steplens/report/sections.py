@@ -5,7 +5,7 @@ Such a module has
 ``TITLE``
     Heading of the section.
 ``TABLES``
-    Tables that it reads, by their path in the run, and the rule that makes each.
+    Tables of the study that it reads, by name, and the rule that makes each.
 ``FIGURES``
     Numbers of its figures, and their titles.
 ``content(tables, form)``

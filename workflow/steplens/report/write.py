@@ -2,6 +2,7 @@
 
 import contextlib
 import platform
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -21,18 +22,28 @@ _SHOWN = (
 )  # fmt: skip
 
 
-def report(run_folder: Path, output: Path, settings: dict[str, Any], speech: list[Path]) -> None:
-    """Write ``report.html``.
+def report(
+    output: Path,
+    settings: dict[str, Any],
+    tables: Mapping[str, Path],
+    figures: Mapping[int, Path],
+    studies: Mapping[str, Mapping[str, Path]],
+    speech: list[Path],
+    store: Path,
+) -> None:
+    """Write the report of a run.
 
     Parameters
     ----------
-    run_folder : path
-        ``results/<run>``.
     output : path
     settings : dict
         The merged configuration.
+    tables, figures, studies
+        As ``write_report`` has them.
     speech : list of path
-        ``speech/<language>.parquet`` of every language.
+        The table of audio of every language.
+    store : path
+        An encoder store, which says what the model ran with.
     """
     spoken = pd.concat(
         read_parquet(path, columns=["engine", "seconds", "n_samples"]) for path in speech
@@ -59,15 +70,16 @@ def report(run_folder: Path, output: Path, settings: dict[str, Any], speech: lis
         ]
         or "all",
     }
-    store = run_folder / "encoder" / "text" / f"{settings['languages'][0]}.zarr"
     write_report(
-        run_folder,
+        settings["run"],
+        tables,
+        figures,
         output,
         settings,
         versions(store),
         provenance,
         with_sources=settings["speech"]["other_engine"] is not None,
-        studies=settings["studies"],
+        studies={study: studies[study] for study in settings["studies"]},
         rate_tokens=settings["steering"]["rate_tokens"],
     )
 

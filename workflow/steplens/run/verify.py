@@ -1,6 +1,6 @@
 """``snakemake verify``: whether everything of a run is on disk as it was written, and belongs together.
 
-Everything that lies in ``results/<run>`` is looked at: ``results_layout.py`` says what a file is, and each
+Everything that lies in ``results/<run>`` is looked at: ``layout.py`` says what a file is, and each
 is claimed by one check (``result_checks.py``). Stores, rankings and tables are read whole and compared with
 their digests, audio, figures and the report with theirs; then what each says of itself with where it lies,
 with the configuration and with the inputs that it was made from. What no check knows is named. What another
@@ -26,9 +26,17 @@ from steplens.files.table_metadata import (
     settings_problems,
 )
 from steplens.jobs.progress import progress
-from steplens.planning.work import OTHER_SPEECH
 from steplens.pooled import ALL
-from steplens.run.layout import NO_RESULT, REST, Place, described_by, entries, place_of
+from steplens.run.layout import (
+    NO_RESULT,
+    REST,
+    Place,
+    RunLayout,
+    described_by,
+    entries,
+    place_of,
+    written_last,
+)
 from steplens.run.result_checks import (
     Note,
     OfAnotherInput,
@@ -44,7 +52,7 @@ from steplens.run.result_checks import (
 )
 from steplens.steering.kept_outputs import TRIAL
 from steplens.store import conditions
-from steplens.store.groups import COMMIT_MARK, StoreError, group_path, open_group, read_root
+from steplens.store.groups import StoreError, group_path, open_group, read_root
 from steplens.studies.causal.summary import TRIAL as CAUSAL_TRIAL
 from steplens.tasks import MODALITY_OF
 from steplens.twins import TEXT_TWIN
@@ -102,8 +110,8 @@ class Verification:
     fixed_seconds : float or None
         Length that speech was given for the encoder.
     modalities : tuple of {"speech", "text"}
-    corpus : path, optional
-        ``results/corpus`` unless given.
+    half_of : path, optional
+        Of the speech half in ``other_speech/``: the run that it belongs to, whose sentences it speaks.
     made_now : mapping, optional
         Path of every table, store, figure and report on disk that a rule of this configuration makes, to
         (settings, code) of that rule; without it neither is compared, and all on disk is of this run.
@@ -120,7 +128,7 @@ class Verification:
     n_utterances: int
     fixed_seconds: float | None = None
     modalities: tuple[str, ...] = ("speech", "text")
-    corpus: Path | None = None
+    half_of: Path | None = None
     made_now: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]] | None = None
     expected: Sequence[str] = ()
     _digests: dict[Path, str] = field(default_factory=dict, repr=False, compare=False)
@@ -158,7 +166,7 @@ class Verification:
             return False
         if self.made_now is None:
             return True
-        mark = path / COMMIT_MARK if path.suffix == ".zarr" else path
+        mark = written_last(path)
         made = is_kept(mark) and place.what != "part" and is_there(path)
         return not made or str(mark) in self.made_now
 
@@ -167,8 +175,8 @@ class Verification:
         """The speech half once more, of the same sentences."""
         tasks = [task for task in self.tasks if MODALITY_OF[task] == "speech"]
         return replace(
-            self, results=self.results / OTHER_SPEECH, tasks=tasks, modalities=("speech",),
-            corpus=self._corpus_folder,
+            self, results=self._layout.other_speech.root, tasks=tasks, modalities=("speech",),
+            half_of=self.results,
         )  # fmt: skip
 
     def _part(self, path: Path, place: Place) -> Part:
@@ -176,7 +184,7 @@ class Verification:
         wildcards = place.wildcards
         if "step" in wildcards:
             wildcards = wildcards | {"step": int(wildcards["step"])}
-        mark = path / COMMIT_MARK if path.suffix == ".zarr" else path
+        mark = written_last(path)
 
         def check(path: Path) -> Iterator[str]:
             yield from getattr(self, name)(path, **wildcards)
@@ -186,61 +194,46 @@ class Verification:
 
     def missing(self) -> list[Path]:
         """What is not there yet: corpora, audio, stores, decoded sentences, rankings, and ``expected``."""
+        layout = self._layout
         expected = [*map(self._corpus, self.languages), *self._of_the_model()]
-        folder = self.results / "ranking" / "modality"
-        if folder.is_dir():
+        if layout.folder("modality_ranking").is_dir():
             expected += [
-                folder / task / f"step-{step:02d}" / f"{MODALITY_OF[one]}.zarr"
+                layout.modality_ranking(task, step, MODALITY_OF[one])
                 for task, twin in TEXT_TWIN.items()
                 for step in self.steps
                 for one in (task, twin)
             ]
-        if (self.results / OTHER_SPEECH).is_dir():
+        if layout.other_speech.root.is_dir():
             expected += self._other_half._of_the_model()
         expected += [group_path(path) for path in self.expected]
-        return [
-            path for path in dict.fromkeys(expected) if not os.path.lexists(_written_last(path))
-        ]
+        return [path for path in dict.fromkeys(expected) if not os.path.lexists(written_last(path))]
 
     def _of_the_model(self) -> Iterator[Path]:
         """Speech, what the model made of the sentences, and rankings of it."""
+        layout = self._layout
         for language in self.languages:
-            yield self._speech(language)
-            yield from (self._encoder(modality, language) for modality in self.modalities)
+            yield layout.speech(language)
+            yield from (layout.encoder_store(modality, language) for modality in self.modalities)
         for task in self.tasks:
             for language in self.languages:
-                yield self._decoding(task, language)
-                yield from (self._decoder(task, language, step) for step in self.steps)
-        yield from (self._ranking(f"{modality}_encoder") for modality in self.modalities)
+                yield layout.decoding(task, language)
+                yield from (layout.decoder_store(task, language, step) for step in self.steps)
+        yield from (layout.encoder_ranking(f"{modality}_encoder") for modality in self.modalities)
         for task in self.tasks:
-            yield from (self._decoder_ranking(task, step) for step in self.steps)
+            yield from (layout.decoder_ranking(task, step) for step in self.steps)
 
     @property
-    def _corpus_folder(self) -> Path:
-        return self.corpus or self.results / "corpus"
+    def _run(self) -> Path:
+        return self.results if self.half_of is None else self.half_of
+
+    @cached_property
+    def _layout(self) -> RunLayout:
+        return RunLayout(self.results, half=self.half_of is not None)
 
     def _corpus(self, language: str) -> Path:
-        return self._corpus_folder / f"{language}.parquet"
+        return RunLayout(self._run).corpus(language)
 
-    def _speech(self, language: str) -> Path:
-        return self.results / "speech" / f"{language}.parquet"
-
-    def _encoder(self, modality: str, language: str) -> Path:
-        return self.results / "encoder" / modality / f"{language}.zarr"
-
-    def _decoding(self, task: str, language: str) -> Path:
-        return self.results / "decoding" / task / f"{language}.parquet"
-
-    def _decoder(self, task: str, language: str, step: int) -> Path:
-        return self.results / "decoder" / task / language / f"step-{step:02d}.zarr"
-
-    def _ranking(self, name: str) -> Path:
-        return self.results / "ranking" / f"{name}.zarr"
-
-    def _decoder_ranking(self, task: str, step: int) -> Path:
-        return self.results / "ranking" / "decoder" / task / f"step-{step:02d}.zarr"
-
-    # A check a kind of ``results_layout.LAYOUT``, by its name.
+    # A check per kind of ``layout.RESULTS``, by its name.
 
     def _check_corpus(self, path: Path, language: str) -> Iterator[str]:
         table = read_parquet(path)
@@ -269,15 +262,15 @@ class Verification:
         inputs = {"corpus": self._corpus(language)}
         told = {"module": f"{modality}_encoder", "modality": modality, "language": language}
         if modality == "speech":
-            inputs["speech"] = self._speech(language)
+            inputs["speech"] = self._layout.speech(language)
             told["fixed_seconds"] = self.fixed_seconds
         yield from self._check_store(path, f"encode_{modality}", told, inputs)
 
     def _check_decoder(self, path: Path, task: str, language: str, step: int) -> Iterator[str]:
         told = {"module": "decoder", "task": task, "language": language, "step": step}
         inputs = {
-            "encoder_store": self._encoder(MODALITY_OF[task], language),
-            "decoding": self._decoding(task, language),
+            "encoder_store": self._layout.encoder_store(MODALITY_OF[task], language),
+            "decoding": self._layout.decoding(task, language),
         }
         yield from self._check_store(path, "capture", told, inputs)
 
@@ -301,10 +294,10 @@ class Verification:
 
     def _encoders(self, encoder: str) -> dict[str, Path]:
         modality = encoder.removesuffix("_encoder")
-        return {one: self._encoder(modality, one) for one in self.languages}
+        return {one: self._layout.encoder_store(modality, one) for one in self.languages}
 
     def _check_decoder_ranking(self, path: Path, task: str, step: int) -> Iterator[str]:
-        stores = {one: self._decoder(task, one, step) for one in self.languages}
+        stores = {one: self._layout.decoder_store(task, one, step) for one in self.languages}
         yield from ranking_check(stores, {"module": "decoder", "task": task, "step": step})(path)
 
     def _check_modality_ranking(
@@ -312,28 +305,30 @@ class Verification:
     ) -> Iterator[str]:
         both = (task, TEXT_TWIN[task])
         stores = {
-            f"{of} {one}": self._decoder(of, one, step) for of in both for one in self.languages
+            f"{of} {one}": self._layout.decoder_store(of, one, step)
+            for of in both
+            for one in self.languages
         }
         of_label = next(one for one in both if MODALITY_OF[one] == modality)
         condition = {"task": of_label, "step": step, "label": modality}
         yield from ranking_check(stores, condition, [ALL, *self.languages])(path)
 
     def _check_decoding(self, path: Path, task: str, language: str) -> Iterator[str]:
-        inputs = {"encoder_store": self._encoder(MODALITY_OF[task], language)}
+        inputs = {"encoder_store": self._layout.encoder_store(MODALITY_OF[task], language)}
         condition = {"task": task, "language": language}
         yield from self._check_table_of(path, "decode", ["utterance"], inputs, **condition)
 
     def _check_steered(self, path: Path, task: str, language: str, step: int) -> Iterator[str]:
         inputs = {
-            "ranking": self._decoder_ranking("asr", step),
-            "encoder_store": self._encoder(MODALITY_OF[task], language),
+            "ranking": self._layout.decoder_ranking("asr", step),
+            "encoder_store": self._layout.encoder_store(MODALITY_OF[task], language),
         }
         condition = {"module": "decoder", "task": task, "source": language, "step": step}
         yield from self._check_table_of(path, "steer", TRIAL, inputs, **condition)
 
     def _check_ties(self, path: Path, task: str, language: str) -> Iterator[str]:
         unique = ["ties", "ties_seed", "step", "target", "utterance"]
-        inputs = {"encoder_store": self._encoder(MODALITY_OF[task], language)}
+        inputs = {"encoder_store": self._layout.encoder_store(MODALITY_OF[task], language)}
         condition = {"module": "decoder", "task": task, "source": language}
         yield from self._check_table_of(path, "steer_ties", unique, inputs, **condition)
 
@@ -343,14 +338,14 @@ class Verification:
 
     def _check_encoder_inequality(self, path: Path, modality: str, language: str) -> Iterator[str]:
         condition = {"module": f"{modality}_encoder", "modality": modality, "language": language}
-        inputs = {"store": self._encoder(modality, language)}
+        inputs = {"store": self._layout.encoder_store(modality, language)}
         yield from self._check_table_of(path, None, ["utterance"], inputs, **condition)
 
     def _check_decoder_inequality(
         self, path: Path, task: str, language: str, step: int
     ) -> Iterator[str]:
         condition = {"module": "decoder", "task": task, "language": language, "step": step}
-        inputs = {"store": self._decoder(task, language, step)}
+        inputs = {"store": self._layout.decoder_store(task, language, step)}
         yield from self._check_table_of(path, None, ["utterance"], inputs, **condition)
 
     def _check_encoder_similarity(self, path: Path) -> Iterator[str]:
@@ -384,7 +379,7 @@ class Verification:
 
     def _check_metadata(self, path: Path) -> Iterator[str]:
         """Of what a rule made: whether its bytes, its place, its settings and its inputs are as told."""
-        file = path / COMMIT_MARK if path.suffix == ".zarr" else path
+        file = written_last(path)
         if self.made_now is None and not metadata_path(file).exists():
             return  # made by a stage outside a run
         content = read_metadata(file)
@@ -394,10 +389,6 @@ class Verification:
             source = self._run / name
             if source.is_file() and self._sha256(source) != told:
                 yield OfAnotherInput(f"made from another {source}", source)
-
-    @property
-    def _run(self) -> Path:
-        return self.results.parent if self.results.name == OTHER_SPEECH else self.results
 
     def _sha256(self, path: Path) -> str:
         if path not in self._digests:  # each is read by many
@@ -479,7 +470,7 @@ def print_verification(threads: int, **wanted: Any) -> None:
 def _print_commands(wrong: Sequence[Path]) -> None:
     """How to make results again. By name: what is finished asks for nothing that it was made of."""
     named, others = wrong[:_MOST_IN_COMMANDS], wrong[_MOST_IN_COMMANDS:]
-    targets = [_written_last(path) for path in named]
+    targets = [written_last(path) for path in named]
     print("Look at them. To make them again, with the options of this call beside them:")
     print(_one_line(f"rm -r {shlex.join(map(str, named))}"))
     print(_one_line(f"snakemake --cores all {shlex.join(map(str, targets))}"), flush=True)
@@ -493,15 +484,10 @@ def _print_commands(wrong: Sequence[Path]) -> None:
 def _made_by_rule(path: Path) -> str:
     """The rule that made a result; empty where its metadata do not say."""
     try:
-        rule = str(read_json_object(metadata_path(_written_last(path)))["steplens:rule"])
+        rule = str(read_json_object(metadata_path(written_last(path)))["steplens:rule"])
     except (OSError, ValueError, KeyError):
         return ""
     return rule if rule.isidentifier() else ""
-
-
-def _written_last(path: Path) -> Path:
-    """The file with which a result is there."""
-    return path / COMMIT_MARK if path.suffix == ".zarr" else path
 
 
 def _some(paths: Sequence[Any]) -> str:
@@ -545,7 +531,7 @@ def _not_entered(path: Path) -> Iterator[str]:
 
 def _no_result_yet(path: Path) -> Iterator[str]:
     """What lies in the place of a result and is none."""
-    last = _written_last(path)
+    last = written_last(path)
     if path.suffix != ".zarr":
         kind = other_kind(path) or "a link that leads nowhere"
         yield f"{path}: expected a file, got {kind}; delete it and run the workflow again"

@@ -1,5 +1,6 @@
 """The paper's tables 1 to 4 out of the steering results, in the form in which people read them."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -107,20 +108,18 @@ def example_table(
 
 
 def write_tables(
-    steering: Path,
+    summaries: Mapping[str, Path],
     steered: dict[tuple[str, str, int], Path],
     unsteered: dict[tuple[str, str], Path],
     corpora: dict[str, Path],
     pairs: list[tuple[str, str]],
-    folder: Path,
+    outputs: Mapping[str, Path],
 ) -> None:
-    """Write ``tables/table1.csv`` to ``table4.csv`` from the folder ``steering/`` and the texts."""
-    rates = read_csv(steering / "control_rates.csv")
-    ties = read_csv(steering / "ties.csv")
-    write_csv(control_rate_table(rates, ties), folder / "table1.csv")
-    write_csv(example_table(steered, unsteered, corpora, pairs), folder / "table2.csv")
-    ratios = read_csv(steering / "effect_ratios.csv")
-    means = read_csv(steering / "mean_effect_ratios.csv")
-    write_csv(effect_ratio_table(ratios, means), folder / "table3.csv")
-    probabilities = read_csv(steering / "language_probabilities.csv")
-    write_csv(probability_table(probabilities), folder / "table4.csv")
+    """Write ``table1`` to ``table4`` from the summaries of steering, by name, and the texts."""
+    rates, ties = read_csv(summaries["control_rates"]), read_csv(summaries["ties"])
+    write_csv(control_rate_table(rates, ties), outputs["table1"])
+    write_csv(example_table(steered, unsteered, corpora, pairs), outputs["table2"])
+    ratios, means = (read_csv(summaries[one]) for one in ("effect_ratios", "mean_effect_ratios"))
+    write_csv(effect_ratio_table(ratios, means), outputs["table3"])
+    probabilities = read_csv(summaries["language_probabilities"])
+    write_csv(probability_table(probabilities), outputs["table4"])

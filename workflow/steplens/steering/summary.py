@@ -1,6 +1,7 @@
 """Stage ``summarize``: steering outcomes as CSVs; counts and recognition quality of the run."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +33,15 @@ def summarize_steering(
     seed: int,
     min_source_rate: float,
     degenerate_tokens: int,
-    folder: Path,
+    outputs: Mapping[str, Path],
     left_out: Path | None = None,
     rate_tokens: Tokens = "script_runs",
 ) -> None:
-    """Write ``steering/*.csv``: control rates, effects, effect ratios, probabilities, quality.
+    """Write control rates, effects, effect ratios, probabilities and quality, a CSV each.
 
-    ``steered`` and ``unsteered`` as in ``outcomes.gather``. Outputs of sentences that ``left_out``
-    (``tables/speech_quality.csv``) leaves out do not count.
-    ``rate_tokens`` says what counts as a token for the control rate (``control.control_rate``).
+    ``outputs`` are these tables by name, such as ``control_rates``; ``steered`` and ``unsteered`` as in
+    ``outcomes.gather``. Outputs of sentences that ``left_out`` (``tables/speech_quality.csv``) leaves out do
+    not count. ``rate_tokens`` says what counts as a token for the control rate (``control.control_rate``).
     """
     languages = load_languages()
     gathered = measures.gather(steered, unsteered)
@@ -56,7 +57,7 @@ def summarize_steering(
         "quality": measures.quality(outcomes, draws, degenerate_tokens),
     }
     for name, table in tables.items():
-        write_csv(table, folder / f"{name}.csv")
+        write_csv(table, outputs[name])
 
 
 def count_valid(

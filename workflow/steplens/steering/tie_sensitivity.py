@@ -34,18 +34,18 @@ PAIR = ["task", "step", "source", "target"]
 def tie_sensitivity(
     texts: Mapping[tuple[str, str], Path],
     rankings: Mapping[int, tuple[Path, Path]],
-    folder: Path,
+    outputs: Mapping[str, Path],
     k: int,
     selection: Selection,
     min_source_rate: float,
     rate_tokens: Tokens = "script_runs",
     left_out: Path | None = None,
 ) -> None:
-    """Write ``tie_sensitivity/*.csv``.
+    """Write four tables.
 
-    ``diagonal_ratio.csv``, ``control_rates.csv`` and ``effect_ratios.csv`` have a row per condition and
-    rule; ``ranges.csv`` has a row per condition: the value under the run's own rule, the lowest and the
-    highest under any, and how many of the rules have a value.
+    ``diagonal_ratio``, ``control_rates`` and ``effect_ratios`` have a row per condition and rule;
+    ``ranges`` has a row per condition: the value under the run's own rule, the lowest and the highest under
+    any, and how many of the rules have a value.
 
     Parameters
     ----------
@@ -53,7 +53,8 @@ def tie_sensitivity(
         (task, source) to the table of ``steer_ties``.
     rankings : mapping of int to (path, path)
         By step, of s2t and of t2t.
-    folder : path
+    outputs : mapping of name to CSV
+        Where those tables go.
     k : int
         Of the overlap.
     selection : Selection
@@ -76,11 +77,11 @@ def tie_sensitivity(
         _range(rates, PAIR, "rate", own),
         _range(effects, PAIR[1:], "ratio", own),
     ]
-    write_csv(shared, folder / "diagonal_ratio.csv")
-    write_csv(rates, folder / "control_rates.csv")
-    write_csv(effects, folder / "effect_ratios.csv")
+    write_csv(shared, outputs["diagonal_ratio"])
+    write_csv(rates, outputs["control_rates"])
+    write_csv(effects, outputs["effect_ratios"])
     table = pd.concat(ranges)[["measure", *PAIR, "value", "low", "high", "n_rules"]]
-    write_csv(table, folder / "ranges.csv")
+    write_csv(table, outputs["ranges"])
     for measure, part in table.groupby("measure", sort=False):
         widest = (part["high"] - part["low"]).max()
         log.info(

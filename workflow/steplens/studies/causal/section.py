@@ -10,9 +10,9 @@ from steplens.report.formatting import DASH, Cell, Formatter, Table, points, ste
 
 TITLE = "What the neurons of language and modality do"
 TABLES = {
-    "causal/effects.csv": "summarize_causal",
-    "causal/by_language.csv": "summarize_causal",
-    "causal/ties.csv": "causal_ties",
+    "effects": "summarize_causal",
+    "by_language": "summarize_causal",
+    "ties": "causal_ties",
 }
 FIGURES = {
     18: "Quality without selective neurons",

@@ -20,10 +20,7 @@ from steplens.report.formatting import (
 from steplens.studies.inequality.groups import STEP_DEPENDENT
 
 TITLE = "Activation inequality"
-TABLES = {
-    f"inequality/{name}.csv": "summarize_inequality"
-    for name in ("gini", "shares", "scripts", "paired")
-}
+TABLES = dict.fromkeys(("gini", "shares", "scripts", "paired"), "summarize_inequality")
 FIGURES = {14: "Inequality by layer", 15: "Lorenz curves, and speech against text"}
 
 ALPHA = 0.05

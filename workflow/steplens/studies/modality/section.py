@@ -20,10 +20,10 @@ from steplens.report.formatting import (
 
 TITLE = "Which neurons tell speech from text"
 TABLES = {
-    "modality/neurons.csv": "modality_tables",
-    "modality/location.csv": "modality_tables",
-    "modality/overlap.csv": "modality_tables",
-    "modality/probes.csv": "gather_probes",
+    "neurons": "modality_tables",
+    "location": "modality_tables",
+    "overlap": "modality_tables",
+    "probes": "gather_probes",
 }
 FIGURES = {12: "Modality-selective neurons", 13: "Telling the language, layer by layer"}
 Columns = Sequence[tuple[str, str, Callable[[float], str]]]

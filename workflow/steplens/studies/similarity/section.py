@@ -10,10 +10,7 @@ from steplens.report.formatting import Formatter, Table, how_many, interval, ste
 from steplens.studies.similarity.figures import MEASURES
 
 TITLE = "How alike speech and text, and languages, are represented"
-TABLES = {
-    f"similarity/{name}.csv": "similarity_tables"
-    for name in ("gaps", "lengths", "resources", "languages")
-}
+TABLES = dict.fromkeys(("gaps", "lengths", "resources", "languages"), "similarity_tables")
 FIGURES = {16: "Similarity by layer", 17: "Trees of languages"}
 _MAIN = "cka_debiased"
 _COLUMNS = {

@@ -25,7 +25,8 @@ PUBLIC = {
     "steplens.store": ("open_store",),
     "steplens": (
         "open_store", "neuron_table", "average_precision", "rank", "top_k", "overlap_matrix",
-        "spearman_matrix", "control_rate", "effect_ratios", "load_model", "Recorder", "Intervention",
+        "spearman_matrix", "control_rate", "effect_ratios", "load_model", "open_run", "Recorder",
+        "Intervention",
     ),
 }  # fmt: skip
 

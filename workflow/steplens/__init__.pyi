@@ -15,6 +15,7 @@ from .ranking.scores.ap import rank as rank
 from .ranking.selection import bottom_k as bottom_k
 from .ranking.selection import top_k as top_k
 from .ranking.table import open_ranking as open_ranking
+from .run.open import open_run as open_run
 from .store.reading import open_store as open_store
 
 __version__: str

@@ -12,7 +12,8 @@ from snakemake.exceptions import WorkflowError
 from steplens.jobs.bookkeeping import check_bookkeeping
 from steplens.models.checkpoint import check_checkpoint, check_vocabulary, checkpoint_digest
 from steplens.jobs.code_digest import code_digest
-from steplens.config.run import ConfigError, parse_config
+from steplens.config.run import parse_config
+from steplens.errors import ConfigError
 from steplens.config.files import read_settings, require_one_option
 from steplens.files.digests import files_digest, tell_on_terminal
 from steplens.corpus.fleurs import archive_file, check_corpus, recordings_digest, split_file

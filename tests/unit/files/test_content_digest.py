@@ -14,13 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
-from steplens.config.run import ConfigError
+from steplens.errors import CheckpointError, ConfigError
 from steplens.files import digests
 from steplens.files.atomic import atomic_path
 from steplens.files.digest_cache import DigestCache, FileState, cache_folders
 from steplens.files.digests import files_digest
 from steplens.models.checkpoint import checkpoint_digest, require_unchanged
-from steplens.models.files import CheckpointError
 
 
 @pytest.fixture(autouse=True)

@@ -16,9 +16,10 @@ import pytest
 from conftest import ROOT
 from speech_stage import CHECKS, GERMAN, files
 
+from steplens.errors import WorkerDied, WorkerError
 from steplens.files.atomic import write_parquet
 from steplens.jobs import workers
-from steplens.jobs.workers import Worker, WorkerDied, WorkerError, each
+from steplens.jobs.workers import Worker, each
 from steplens.speech.engines import Request, espeak
 from steplens.speech.engines.apart import SpeakerApart
 from steplens.speech.speak import synthesize_corpus

@@ -12,6 +12,7 @@ from made_up_run import LANGUAGES, NAMES, STEPS, frames
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
+from steplens.errors import ReportError
 from steplens.figures import (
     learning_curve,
     location,
@@ -405,7 +406,7 @@ def test_report_names_a_missing_file_and_its_rule(finished_run, tmp_path, name):
     shutil.copytree(finished_run, folder)
     (folder / name).unlink()
     rule = page.RULES.get(name, page.FIGURE_RULE)
-    with pytest.raises(page.ReportError, match=rf"{re.escape(name)}: .* rule {rule}$"):
+    with pytest.raises(ReportError, match=rf"{re.escape(name)}: .* rule {rule}$"):
         _report(folder, tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()
 

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from small_xtts import SPEAKERS, write_small_xtts
 
-from steplens.config.run import ConfigError
+from steplens.errors import ConfigError
 from steplens.files.atomic import write_parquet
 from steplens.languages.table import load_languages
 from steplens.speech.engines import Request

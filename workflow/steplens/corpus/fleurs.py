@@ -92,7 +92,7 @@ def _check_folder(folder: Path, languages: list[Language]) -> None:
         found = "it has no folder data"
     raise ConfigError(
         "corpus.path: expected a folder that holds data/<code>/<split>.tsv as FLEURS is published, or "
-        f"the name google/fleurs, got {shown(str(folder))[1:-1]}: {found}"
+        f"the name google/fleurs, got {shown(str(folder), quoted=False)}: {found}"
     )
 
 

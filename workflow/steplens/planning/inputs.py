@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from steplens.config.run import Config, ConfigError
+from steplens.config.run import Config
+from steplens.errors import ConfigError
 from steplens.files.hub import is_hub_name, list_name
 from steplens.files.input_files import read_json_object
 from steplens.languages.table import load_languages

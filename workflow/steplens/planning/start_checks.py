@@ -16,7 +16,7 @@ import pandas as pd
 from steplens.config.run import Config
 from steplens.corpus.sentences import choose_sentences, read_sentences, split_paths
 from steplens.corpus.sentences import require_common_sentences as require_common
-from steplens.errors import ConfigError, TableError
+from steplens.errors import ConfigError, StoreError, TableError
 from steplens.files.disk_space import nearest_existing, require_space
 from steplens.files.hub import is_hub_name
 from steplens.files.table_metadata import is_kept, read_metadata, settings_of, settings_problems
@@ -37,7 +37,7 @@ from steplens.planning.work import (  # fmt: skip
 )
 from steplens.run.identities import fleurs_folder
 from steplens.speech.texts import text_problem, unread_letters
-from steplens.store.groups import COMMIT_MARK, StoreError, group_path, read_root
+from steplens.store.groups import COMMIT_MARK, group_path, read_root
 from steplens.tasks import TASKS
 from steplens.twins import TEXT_TWIN
 

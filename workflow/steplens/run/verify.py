@@ -16,7 +16,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from steplens.files.atomic import TableError, read_csv, read_parquet
+from steplens.errors import StoreError, TableError, VerificationError
+from steplens.files.atomic import read_csv, read_parquet
 from steplens.files.input_files import other_kind, read_json_object
 from steplens.files.table_metadata import (
     file_sha256,
@@ -44,17 +45,13 @@ from steplens.run.result_checks import (
 )
 from steplens.steering.kept_outputs import TRIAL
 from steplens.store import conditions
-from steplens.store.groups import COMMIT_MARK, StoreError, group_path, open_group, read_root
+from steplens.store.groups import COMMIT_MARK, group_path, open_group, read_root
 from steplens.studies.causal.summary import TRIAL as CAUSAL_TRIAL
 from steplens.tasks import MODALITY_OF
 from steplens.twins import TEXT_TWIN
 
 _MOST_NAMED = 5  # of what another configuration made, and of what is not there yet
 _MOST_IN_COMMANDS = 10
-
-
-class VerificationError(ValueError):
-    """Results are damaged, lost or not what the configuration would have made."""
 
 
 @dataclass

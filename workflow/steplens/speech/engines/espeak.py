@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from steplens.errors import WorkerDied
 from steplens.files.audio import resample, too_long
-from steplens.jobs.workers import WorkerDied, each
+from steplens.jobs.workers import each
 from steplens.speech.engines import Request, Take
 
 if TYPE_CHECKING:

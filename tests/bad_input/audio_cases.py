@@ -12,7 +12,8 @@ from steplens.errors import ConfigError
 from steplens.files.audio import read_utterance
 from steplens.models.seamless.features import speech_features
 from steplens.speech.checks import Limits, measure, problem
-from steplens.speech.engines import Request, espeak, recorded
+from steplens.speech.engines import espeak, recorded
+from steplens.speech.engines.engine import Request
 from steplens.speech.takes import file_digest
 
 DEU = LANGUAGES["deu"]

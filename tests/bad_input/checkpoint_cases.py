@@ -21,8 +21,8 @@ from steplens.models.checkpoint import (
 )
 from steplens.models.seamless.loading import load_decoder, load_tokenizer
 from steplens.models.source import ModelSource
+from steplens.planning.model import published_model
 from steplens.planning.start_checks import require_neurons
-from steplens.planning.work import published_model
 from steplens.recording.encode import TextInput
 
 LANGUAGES = ["deu", "jpn", "eng"]

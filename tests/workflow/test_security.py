@@ -27,7 +27,8 @@ from steplens.files.atomic import read_parquet, write_csv
 from steplens.models.checkpoint import check_checkpoint, checkpoint_digest, require_unchanged
 from steplens.models.seamless.loading import load_config, load_decoder, load_tokenizer
 from steplens.models.source import ModelSource
-from steplens.speech.engines import Request, recorded
+from steplens.speech.engines import recorded
+from steplens.speech.engines.engine import Request
 from steplens.store.left_out import read_left_out
 from steplens.store.reading import open_store
 

@@ -15,21 +15,20 @@ from steplens.jobs.code_digest import code_digest
 from steplens.config.run import parse_config
 from steplens.errors import ConfigError
 from steplens.config.files import read_settings, require_one_option
-from steplens.files.digests import files_digest, tell_on_terminal
+from steplens.jobs.file_digests import files_digest, tell_on_terminal
 from steplens.corpus.fleurs import archive_file, check_corpus, recordings_digest, split_file
 from steplens.files.hub import is_hub_name, list_name
 from steplens.run.identities import FETCHED, fleurs_folder, model_identity, pinned, voice_identity
 from steplens.languages.table import load_languages
-from steplens.planning.work import OTHER_SPEECH
-from steplens.twins import TEXT_TWIN
 from steplens.tasks import (
     IDENTIFICATION_TASK,
     MODALITY_OF,
     REPRESENTATION_TASKS,
     STEERED_TASKS,
     TASKS,
+    TEXT_TWIN,
 )
-from steplens.run.layout import entries
+from steplens.run.layout import OTHER_SPEECH, entries
 from steplens.files.table_metadata import code_of, is_kept, settings_of
 from steplens.speech.takes import first_attempts as asked_attempts
 from steplens.speech.engines.xtts_files import check_xtts, xtts_digest

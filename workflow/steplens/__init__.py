@@ -1,3 +1,5 @@
 """steplens: which neurons carry language, at which decoding step, in speech and in text."""
 
-__version__ = "0.1.0"
+from steplens._version import __version__
+
+__all__ = ["__version__"]

@@ -18,6 +18,7 @@ from steplens.planning.inputs import (
     job_table,
     observed_rates,
 )
+from steplens.planning.model import PUBLISHED, Model, published_model
 from steplens.planning.plan import (
     FOLDERS,
     Plan,
@@ -29,16 +30,13 @@ from steplens.planning.plan import (
 )
 from steplens.planning.rates import Rate, choose_rate, load_rates, observed_rate, write_rates
 from steplens.planning.work import (
-    PUBLISHED,
     STAGES,
-    Model,
     Part,
     Sentences,
     disk_bytes,
     interventions,
     job_units,
     parts_of,
-    published_model,
     stage_of,
     work_units,
 )

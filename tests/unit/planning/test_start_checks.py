@@ -29,6 +29,7 @@ from steplens.files.table_metadata import (
     settings_of,
 )
 from steplens.planning import start_checks
+from steplens.planning.model import published_model
 from steplens.planning.start_checks import (
     check_start,
     notes,
@@ -41,7 +42,7 @@ from steplens.planning.start_checks import (
     run_bytes,
     unscored,
 )
-from steplens.planning.work import Sentences, disk_bytes, published_model
+from steplens.planning.work import Sentences, disk_bytes
 
 Usage = namedtuple("Usage", "total used free")
 Job = namedtuple("Job", "rule wildcards output input params", defaults=[(), {}])

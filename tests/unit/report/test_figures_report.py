@@ -31,6 +31,7 @@ from steplens.report.findings import learning_curve as curve_findings
 from steplens.report.findings import steering as steering_findings
 from steplens.report.formatting import Formatter, points, two_decimals
 from steplens.report.formatting import number as three_digits
+from steplens.wording import percent
 
 SUMMARY = "comparison/overlap_summary.csv"
 
@@ -465,7 +466,7 @@ def test_the_paper_s_mean_ratio_stands_beside_ours_over_the_same_pairs(finished_
 def test_an_infinite_end_reads_as_such_and_breaks_no_axis():
     """In every form, in tables with its value, and where a figure's table holds one."""
     inf = float("inf")
-    forms = (style.percent, three_digits, two_decimals, points)
+    forms = (percent, three_digits, two_decimals, points)
     assert [form(inf) for form in forms] == ["∞ %", "∞", "∞", "+∞"]
     assert points(-inf) == "−∞"
     frame = pd.DataFrame(

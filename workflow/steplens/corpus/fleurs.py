@@ -5,9 +5,9 @@ import itertools
 from pathlib import Path
 
 from steplens.errors import ConfigError, shown
-from steplens.files.digests import files_digest
 from steplens.files.hub import is_hub_name
 from steplens.files.input_files import instead_of_content
+from steplens.jobs.file_digests import files_digest
 from steplens.languages.table import Language
 from steplens.project import project_path
 

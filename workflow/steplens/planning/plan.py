@@ -24,18 +24,18 @@ from steplens.planning.inputs import (  # fmt: skip
     planned_jobs,
     some,
 )
+from steplens.planning.model import REFERENCE
 from steplens.planning.rates import Rate, choose_rate, load_rates
 from steplens.planning.start_checks import require_neurons
-from steplens.planning.work import (  # fmt: skip
+from steplens.planning.work import (
     LAST_STAGE,
-    OTHER_SPEECH,
-    REFERENCE,
     STAGES,
     disk_bytes,
     download_bytes,
     stage_of,
     work_units,
 )
+from steplens.run.layout import OTHER_SPEECH
 
 FOLDERS = {
     "corpus": ("corpus",),

@@ -13,7 +13,8 @@ from typing import Any
 
 from steplens.errors import RateError
 from steplens.files.atomic import atomic_path
-from steplens.planning.work import GPU_RULES, PUBLISHED, REFERENCE, UNIT_OF, Model, rate_name
+from steplens.planning.model import PUBLISHED, REFERENCE, Model
+from steplens.planning.work import GPU_RULES, UNIT_OF, rate_name
 from steplens.project import PROJECT
 
 

@@ -12,7 +12,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from steplens.control import ALL_PAIRS, PAPERS_PAIRS
 from steplens.errors import ReportError
-from steplens.figures.style import in_order, percent
 from steplens.files.atomic import read_csv, write_text
 from steplens.languages.writing_systems import Tokens
 from steplens.report import findings
@@ -31,6 +30,7 @@ from steplens.report.formatting import (
 from steplens.report.sections import TEMPLATE_FOLDERS, section
 from steplens.settings import DEFAULT_SELECTION
 from steplens.tasks import STEERED_TASKS
+from steplens.wording import in_order, percent
 
 # Which rule makes a table: the error about a missing one names it.
 RULES = {

@@ -12,10 +12,10 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from steplens.files.table_metadata import END
-from steplens.planning.work import OTHER_SPEECH
 from steplens.tasks import TASKS
 
 NO_RESULT = "no result"  # logs, benchmarks, locks: nothing is computed from them
+OTHER_SPEECH = "other_speech"  # the speech half once more, by another engine
 REST = "rest"  # of an interrupted write: nobody reads it
 
 _TASK = "|".join(TASKS)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,15 @@ from steplens.files.table_metadata import (
     settings_problems,
 )
 from steplens.jobs.progress import progress
-from steplens.planning.work import OTHER_SPEECH
-from steplens.pooled import ALL
-from steplens.run.layout import NO_RESULT, REST, Place, described_by, entries, place_of
+from steplens.run.layout import (
+    NO_RESULT,
+    OTHER_SPEECH,
+    REST,
+    Place,
+    described_by,
+    entries,
+    place_of,
+)
 from steplens.run.result_checks import (
     Note,
     OfAnotherInput,
@@ -46,9 +53,7 @@ from steplens.run.result_checks import (
 from steplens.steering.kept_outputs import TRIAL
 from steplens.store import conditions
 from steplens.store.groups import COMMIT_MARK, group_path, open_group, read_root
-from steplens.studies.causal.summary import TRIAL as CAUSAL_TRIAL
-from steplens.tasks import MODALITY_OF
-from steplens.twins import TEXT_TWIN
+from steplens.tasks import ALL, MODALITY_OF, TEXT_TWIN
 
 _MOST_NAMED = 5  # of what another configuration made, and of what is not there yet
 _MOST_IN_COMMANDS = 10
@@ -335,8 +340,11 @@ class Verification:
         yield from self._check_table_of(path, "steer_ties", unique, inputs, **condition)
 
     def _check_causal(self, path: Path, module: str, language: str, task: str) -> Iterator[str]:
+        unique = import_module(
+            "steplens.studies.causal.summary"
+        ).TRIAL  # studies lie above this room
         condition = {"module": module, "language": language, "task": task}
-        yield from self._check_table_of(path, f"causal_{module}", CAUSAL_TRIAL, {}, **condition)
+        yield from self._check_table_of(path, f"causal_{module}", unique, {}, **condition)
 
     def _check_encoder_inequality(self, path: Path, modality: str, language: str) -> Iterator[str]:
         condition = {"module": f"{modality}_encoder", "modality": modality, "language": language}

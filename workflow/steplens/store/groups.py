@@ -22,7 +22,7 @@ import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.storage import LocalStore
 
-from steplens import __version__
+from steplens._version import __version__
 from steplens.errors import StoreError
 from steplens.files.atomic import write_text
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from steplens.errors import WorkerDied
 from steplens.jobs.workers import DeathsInARow, Worker
-from steplens.speech.engines import Engine, Request, Take
+from steplens.speech.engines.engine import Engine, Request, Take
 
 if TYPE_CHECKING:
     from steplens.languages.table import Language

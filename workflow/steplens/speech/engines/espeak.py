@@ -19,7 +19,7 @@ import numpy as np
 from steplens.errors import WorkerDied
 from steplens.files.audio import resample, too_long
 from steplens.jobs.workers import each
-from steplens.speech.engines import Request, Take
+from steplens.speech.engines.engine import Request, Take
 
 if TYPE_CHECKING:
     from steplens.languages.table import Language

@@ -29,7 +29,7 @@ from steplens.errors import ConfigError, shown
 from steplens.files.audio import resample
 from steplens.files.hub import hub_file, is_hub_name
 from steplens.project import project_path
-from steplens.speech.engines import Request, Take
+from steplens.speech.engines.engine import Request, Take
 from steplens.speech.engines.splitting import split_text
 from steplens.speech.engines.xtts_batch import Spoken, generate
 from steplens.speech.engines.xtts_files import CPML, FILES, check_xtts, require_unchanged

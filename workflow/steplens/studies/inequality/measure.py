@@ -17,11 +17,11 @@ import xarray as xr
 
 from steplens.errors import NotFiniteError, StoreError
 from steplens.files.atomic import write_parquet
-from steplens.pooled import ALL
 from steplens.store.groups import ROW_CHUNK, reading
 from steplens.store.reading import open_store
 from steplens.studies.inequality.gini import POINTS, gini, lorenz, sort_magnitudes
 from steplens.studies.inequality.groups import STEP_DEPENDENT
+from steplens.tasks import ALL
 
 log = logging.getLogger(__name__)
 

@@ -105,7 +105,7 @@ def synthesize(
     ValueError
         eSpeak NG has no such voice.
     RuntimeError
-        The library could not be initialised, or crashes whatever it is given (``workers.WorkerError``).
+        The library could not be initialised, or crashes whatever it is given (``WorkerError``).
     WorkerDied
         It crashed at a text, was killed, or took more than a minute.
     """

@@ -62,10 +62,8 @@ onstart:
     # Not for a dry run or a plan: only what is about to be used must be there. Imported here, since
     # every job reads this file.
     from steplens.config.files import origin_note
-    from steplens.files.disk_space import DiskSpaceError
-    from steplens.errors import TableError
+    from steplens.errors import DiskSpaceError, StoreError, TableError
     from steplens.files.file_times import settle_future_times
-    from steplens.store.groups import StoreError
     from steplens.jobs.locks import lock_run
     from steplens.planning.start_checks import READING, check_start
 

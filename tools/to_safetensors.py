@@ -15,8 +15,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "workflow"))
 
+from steplens.errors import CheckpointError  # noqa: E402
 from steplens.files.atomic import atomic_path  # noqa: E402
-from steplens.models.files import SINGLE, TOKENIZER_CONFIG, CheckpointError, ModelFiles  # noqa: E402
+from steplens.models.files import SINGLE, TOKENIZER_CONFIG, ModelFiles  # noqa: E402
 from steplens.models.neurons import MODULES  # noqa: E402
 from steplens.models.seamless.tensors import EMBEDDING, EMBEDDING_NAMES, tensor_shapes  # noqa: E402
 

@@ -43,7 +43,7 @@ def compare() -> Timed:
 def inequality() -> Timed:
     """Eight utterances of the decoder, all neurons."""
     from steplens.models.neurons import neuron_table
-    from steplens.planning.work import PUBLISHED, REFERENCE
+    from steplens.planning.model import PUBLISHED, REFERENCE
     from steplens.studies.inequality.measure import cells_of, inequality
 
     neurons = neuron_table(PUBLISHED[REFERENCE], "decoder")

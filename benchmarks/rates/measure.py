@@ -291,14 +291,15 @@ MODEL_OF = dict.fromkeys(analysis.STAGES, "any") | {"speech_xtts": "XTTS-v2"}
 def _neurons(module: str):
     """The neuron table of v2 large: a job makes it once, not once a batch."""
     from steplens.models.neurons import neuron_table
-    from steplens.planning.work import PUBLISHED
+    from steplens.planning.model import PUBLISHED
 
     return neuron_table(PUBLISHED[MODEL], module)
 
 
 def _load_bytes(stage: str) -> float:
     """Bytes of weights that a job of a stage reads, in float32."""
-    from steplens.planning.work import PUBLISHED, XTTS_BYTES, Model
+    from steplens.planning.model import PUBLISHED, Model
+    from steplens.planning.work import XTTS_BYTES
 
     if stage == "speech_xtts":
         return XTTS_BYTES
@@ -401,8 +402,9 @@ def fastest(rates: list):
 
 def estimated(_options: argparse.Namespace) -> Iterator:
     """Rows for ``GPUS``, from operations and bytes."""
+    from steplens.planning.model import PUBLISHED, Model
     from steplens.planning.rates import Rate
-    from steplens.planning.work import PUBLISHED, UNIT_OF, Model
+    from steplens.planning.work import UNIT_OF
 
     large = Model(MODEL, PUBLISHED[MODEL], "")
     embedding = 1024 * PUBLISHED[MODEL]["vocab_size"]

@@ -7,12 +7,13 @@ from fleurs_files import LANGUAGES, directory, member, spoken, tone, wav, write_
 from judged_speech import judged, write_run
 
 from bad_input.case import Case, World
-from steplens.config.run import ConfigError
 from steplens.corpus.fleurs import check_corpus
+from steplens.errors import ConfigError
 from steplens.files.audio import read_utterance
 from steplens.models.seamless.features import speech_features
 from steplens.speech.checks import Limits, measure, problem
-from steplens.speech.engines import Request, espeak, recorded
+from steplens.speech.engines import espeak, recorded
+from steplens.speech.engines.engine import Request
 from steplens.speech.takes import file_digest
 
 DEU = LANGUAGES["deu"]

@@ -10,8 +10,8 @@ from safetensors.torch import load_file, save_file
 from tiny_checkpoints import write_weights
 
 from bad_input.case import Case, World
-from steplens.config.run import ConfigError
-from steplens.files.hub import HubError, hub_file
+from steplens.errors import CheckpointError, ConfigError, HubError
+from steplens.files.hub import hub_file
 from steplens.models.checkpoint import (
     check_checkpoint,
     check_vocabulary,
@@ -19,11 +19,10 @@ from steplens.models.checkpoint import (
     require_unchanged,
     search_notes,
 )
-from steplens.models.files import CheckpointError
 from steplens.models.seamless.loading import load_decoder, load_tokenizer
 from steplens.models.source import ModelSource
+from steplens.planning.model import published_model
 from steplens.planning.start_checks import require_neurons
-from steplens.planning.work import published_model
 from steplens.recording.encode import TextInput
 
 LANGUAGES = ["deu", "jpn", "eng"]

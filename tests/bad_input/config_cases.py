@@ -4,8 +4,9 @@ import itertools
 
 from bad_input.case import Case, World
 from steplens.config.files import read_settings
-from steplens.config.run import ConfigError, parse_config
+from steplens.config.run import parse_config
 from steplens.corpus.fleurs import check_corpus
+from steplens.errors import ConfigError
 from steplens.models.checkpoint import check_checkpoint
 
 README = "every key is explained in config/README.md"

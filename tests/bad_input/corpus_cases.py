@@ -6,9 +6,9 @@ from dataclasses import replace
 from fleurs_files import LANGUAGES, line, write_split
 
 from bad_input.case import Case, World
-from steplens.config.run import ConfigError
 from steplens.corpus.fleurs import check_corpus, split_file
 from steplens.corpus.sentences import choose_sentences, read_split, write_corpus
+from steplens.errors import ConfigError
 
 DEU, FRA, JPN = (LANGUAGES[code] for code in ("deu", "fra", "jpn"))
 FETCH = "fetch the file again"

@@ -19,8 +19,9 @@ from snakemake.persistence import MetadataRecord
 
 from bad_input.case import Case, World
 from steplens.batches.batching import run_batches
-from steplens.config.run import ConfigError, parse_config
-from steplens.files.disk_space import DiskSpaceError, require_space
+from steplens.config.run import parse_config
+from steplens.errors import ConfigError, DiskSpaceError
+from steplens.files.disk_space import require_space
 from steplens.files.file_times import settle_future_times
 from steplens.jobs.bookkeeping import check_bookkeeping
 from steplens.models.source import ModelSource

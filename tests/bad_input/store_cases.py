@@ -9,14 +9,14 @@ from small_stores import CONFIG, NEURONS, write_store
 
 from bad_input.case import Case, World
 from steplens.comparison.measures import overlap_matrix
-from steplens.files.atomic import TableError, read_csv, write_csv
+from steplens.errors import ActivationError, StoreError, TableError
+from steplens.files.atomic import read_csv, write_csv
 from steplens.files.table_metadata import metadata_path
-from steplens.hooks.intervention import control_columns
-from steplens.hooks.recorder import ActivationError, require_finite
+from steplens.hooks.recorder import require_finite
 from steplens.models.neurons import neuron_table, place_names, slots
 from steplens.ranking.scores.ap import average_precision
 from steplens.ranking.table import Ranking, open_condition
-from steplens.store.groups import StoreError
+from steplens.steering.choice import control_columns
 from steplens.store.reading import open_store
 from steplens.store.writer import StoreWriter
 

@@ -5,13 +5,12 @@ from made_stores import NEURONS, write_store
 
 from bad_input.case import Case, World
 from bad_input.config_cases import setting
-from steplens.config.run import ConfigError, parse_config
+from steplens.config.run import parse_config
+from steplens.errors import ConfigError, SimilarityError, StoreError
 from steplens.planning.start_checks import require_common_sentences
-from steplens.store.groups import StoreError
 from steplens.studies.inequality.measure import measure
 from steplens.studies.modality.ranking import open_pair
 from steplens.studies.similarity.measure import similarity
-from steplens.studies.similarity.views import SimilarityError
 
 N = 8
 SETTINGS = {"variance": 0.99, "sentences_per_component": 5, "shuffles": 1, "seed": 1}

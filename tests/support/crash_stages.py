@@ -47,7 +47,8 @@ def _one_thread():
 def check_all(folder):
     """Whatever has a commit mark, or the name of a finished table, is whole."""
     _small_windows()
-    from steplens.files.atomic import TableError, read_csv, read_parquet
+    from steplens.errors import TableError
+    from steplens.files.atomic import read_csv, read_parquet
     from steplens.ranking.table import open_ranking
     from steplens.run.result_checks import Note, check_audio
     from steplens.store.check import check_store

@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 
-from steplens.speech.engines import Take
+from steplens.speech.engines.engine import Take
 
 
 def start(path=None, at_start=0):

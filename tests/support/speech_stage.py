@@ -11,7 +11,7 @@ import pandas as pd
 from steplens.files.atomic import write_parquet
 from steplens.languages.table import load_languages
 from steplens.speech import speak as speech
-from steplens.speech.engines import Take
+from steplens.speech.engines.engine import Take
 from steplens.speech.speak import synthesize_corpus
 
 GERMAN = load_languages()["deu"]

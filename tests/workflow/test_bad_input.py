@@ -20,7 +20,8 @@ from fleurs_files import LANGUAGES, line, member, pitch_hz, tone, wav, write_arc
 from steplens.comparison.measures import spearman_matrix
 from steplens.corpus.sentences import choose_sentences
 from steplens.ranking.scores.ap import average_precision
-from steplens.speech.engines import Request, recorded
+from steplens.speech.engines import recorded
+from steplens.speech.engines.engine import Request
 
 CASES: list[Case] = [
     case

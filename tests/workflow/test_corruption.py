@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from conftest import made_by
 
-from steplens.files.atomic import TableError, read_parquet, write_parquet
+from steplens.errors import CheckpointError, StoreError, TableError
+from steplens.files.atomic import read_parquet, write_parquet
 from steplens.files.audio import write_wav
-from steplens.models.files import CheckpointError
 from steplens.models.neurons import neuron_table, place_names
 from steplens.models.provenance import provenance, require_same_model
 from steplens.ranking.rank_condition import rank_condition
@@ -20,7 +20,7 @@ from steplens.recording.encode import SpeechInput
 from steplens.speech.takes import file_digest
 from steplens.store import writer
 from steplens.store.check import check_store
-from steplens.store.groups import COMMIT_MARK, StoreError, damaged_files, reading
+from steplens.store.groups import COMMIT_MARK, damaged_files, reading
 from steplens.store.reading import open_store, read_states
 from steplens.store.writer import StoreWriter
 

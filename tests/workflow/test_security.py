@@ -22,15 +22,13 @@ from conftest import ROOT
 from fleurs_files import LANGUAGES, member, tone, wav, write_archive
 from small_xtts import SPEAKERS, write_small_xtts
 
-from steplens.config.run import ConfigError
-from steplens.files.atomic import TableError, read_parquet, write_csv
-from steplens.files.hub import HubError
+from steplens.errors import CheckpointError, ConfigError, HubError, StoreError, TableError
+from steplens.files.atomic import read_parquet, write_csv
 from steplens.models.checkpoint import check_checkpoint, checkpoint_digest, require_unchanged
-from steplens.models.files import CheckpointError
 from steplens.models.seamless.loading import load_config, load_decoder, load_tokenizer
 from steplens.models.source import ModelSource
-from steplens.speech.engines import Request, recorded
-from steplens.store.groups import StoreError
+from steplens.speech.engines import recorded
+from steplens.speech.engines.engine import Request
 from steplens.store.left_out import read_left_out
 from steplens.store.reading import open_store
 

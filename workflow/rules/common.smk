@@ -12,9 +12,10 @@ from snakemake.exceptions import WorkflowError
 from steplens.jobs.bookkeeping import check_bookkeeping
 from steplens.models.checkpoint import check_checkpoint, check_vocabulary, checkpoint_digest
 from steplens.jobs.code_digest import code_digest
-from steplens.config.run import ConfigError, parse_config
+from steplens.config.run import parse_config
+from steplens.errors import ConfigError
 from steplens.config.files import read_settings, require_one_option
-from steplens.files.digests import files_digest, tell_on_terminal
+from steplens.jobs.file_digests import files_digest, tell_on_terminal
 from steplens.corpus.fleurs import archive_file, check_corpus, recordings_digest, split_file
 from steplens.files.hub import is_hub_name, list_name
 from steplens.run.identities import FETCHED, fleurs_folder, model_identity, pinned, voice_identity
@@ -35,13 +36,13 @@ from steplens.run.layout import (
     written_last,
 )
 from steplens.languages.table import load_languages
-from steplens.twins import TEXT_TWIN
 from steplens.tasks import (
     IDENTIFICATION_TASK,
     MODALITY_OF,
     REPRESENTATION_TASKS,
     STEERED_TASKS,
     TASKS,
+    TEXT_TWIN,
 )
 from steplens.files.table_metadata import code_of, is_kept, settings_of
 from steplens.speech.takes import first_attempts as asked_attempts

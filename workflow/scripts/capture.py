@@ -5,7 +5,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from steplens.jobs.run_stage import model_arguments, run_stage
+from steplens.jobs.run_stage import run_stage
+from steplens.run.arguments import model_arguments
 
 run_stage(
     snakemake,

@@ -5,7 +5,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from steplens.jobs.run_stage import run_stage, selection_of
+from steplens.jobs.run_stage import run_stage
+from steplens.run.arguments import selection_of
 
 steps = snakemake.params.steps
 run_stage(

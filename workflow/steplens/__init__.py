@@ -13,6 +13,6 @@ it needs.
 
 import lazy_loader
 
-__version__ = "0.1.0"
+from steplens._version import __version__  # noqa: F401
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -11,11 +11,11 @@ from slow_statistics import slow_top as slowly_chosen
 from steplens.comparison.compare_step import compare_step
 from steplens.comparison.learning_curve import FRACTIONS, RATIO, draw_subsets, learning_curve, weigh
 from steplens.comparison.reliability import MEASURES, reliability
+from steplens.errors import StoreError
 from steplens.files.atomic import write_csv
 from steplens.planning import work
 from steplens.ranking.rank_condition import rank_condition
 from steplens.statistics.relabelling import Examples, draw_halves
-from steplens.store.groups import StoreError
 
 LANGUAGES = ["deu", "fra", "jpn"]
 TASKS = {"speech": "s2t", "text": "t2t"}

@@ -18,12 +18,12 @@ from steplens.comparison.reliability import (
     shared_neurons,
     stability,
 )
+from steplens.errors import StoreError, TooFewUtterances
 from steplens.files.atomic import write_csv
 from steplens.ranking.rank_condition import rank_condition
 from steplens.ranking.selection import top_k
 from steplens.ranking.table import open_condition
-from steplens.statistics.relabelling import Examples, TooFewUtterances, draw_halves, shuffle_labels
-from steplens.store.groups import StoreError
+from steplens.statistics.relabelling import Examples, draw_halves, shuffle_labels
 
 LANGUAGES = ["deu", "fra", "jpn"]
 N_SPLITS, N_SHUFFLES, K, SEED, STEP = 4, 5, 40, 3, 6

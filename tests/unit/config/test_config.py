@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from rapidfuzz.distance import OSA
 
 from steplens.config.files import read_settings
-from steplens.config.run import Config, ConfigError, keys, parse_config
+from steplens.config.run import Config, keys, parse_config
 from steplens.config.sections import Section
 from steplens.config.suggestions import NAMES, edit_distance, nearest_language
+from steplens.errors import ConfigError
 from steplens.languages.table import load_languages
 
 

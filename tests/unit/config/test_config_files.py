@@ -11,7 +11,8 @@ import yaml
 from conftest import ROOT
 
 from steplens.config.files import origin_note, read_settings, require_one_option
-from steplens.config.run import Config, ConfigError, parse_config
+from steplens.config.run import Config, parse_config
+from steplens.errors import ConfigError
 
 # Eight levels of ten aliases: a hundred million values of a file of a few hundred bytes.
 BOMB = f"a: &a [{'x, ' * 10}]\n"

@@ -8,9 +8,9 @@ from conftest import ROOT
 from finished_demo import snakemake
 from fleurs_files import LANGUAGES, line, published, write_fleurs, write_split
 
-from steplens.config.run import ConfigError
 from steplens.corpus.fleurs import archive_file, check_corpus, recordings_digest, split_file
 from steplens.corpus.sentences import choose_sentences, read_sentences
+from steplens.errors import ConfigError
 
 DEU, FRA, CMN, ENG = (LANGUAGES[code] for code in ("deu", "fra", "cmn", "eng"))
 POINTER = (

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from steplens.errors import TableError
 from steplens.files import table_metadata
-from steplens.files.atomic import TableError, read_csv, write_csv
+from steplens.files.atomic import read_csv, write_csv
 from steplens.files.table_metadata import (
     Origin,
     code_of,

@@ -29,7 +29,8 @@ from steplens.models.neurons import slots
 from steplens.models.seamless import features
 from steplens.models.seamless.loading import family_class, load_config
 from steplens.models.source import ModelSource
-from steplens.planning.work import PUBLISHED, Model, Sentences, disk_bytes, work_units
+from steplens.planning.model import PUBLISHED, Model
+from steplens.planning.work import Sentences, disk_bytes, work_units
 from steplens.recording.encode import encode
 from steplens.report.write import length_of_speech
 from steplens.run.verify import Verification, verify

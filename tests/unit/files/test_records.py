@@ -11,7 +11,8 @@ import pytest
 from conftest import ROOT
 from speech_stage import files, make_stage
 
-from steplens.files.records import RecordError, from_line, read_record, to_line, write_record
+from steplens.errors import RecordError
+from steplens.files.records import from_line, read_record, to_line, write_record
 from steplens.speech.takes import Journal, ask_for, first_attempts
 from steplens.steering.kept_outputs import COLUMNS, SteeredOutputs, n_generated
 from steplens.store.journal import read_journal, write_journal

@@ -14,12 +14,11 @@ from slow_generation import MOST, one_thread, slow_intervention, transformers_ge
 from tiny_checkpoints import FAMILIES, write_checkpoint
 
 from steplens.batches import growing_cache
+from steplens.errors import ActivationError, CheckpointError
 from steplens.generation import greedy
 from steplens.generation.decode import Decoder
 from steplens.generation.greedy import generate
 from steplens.hooks.intervention import Intervention, Replacement
-from steplens.hooks.recorder import ActivationError
-from steplens.models.files import CheckpointError
 from steplens.models.greedy_settings import require_plain_greedy
 from steplens.models.neurons import neuron_table
 from steplens.models.source import ModelSource

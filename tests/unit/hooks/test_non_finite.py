@@ -11,10 +11,11 @@ import zarr
 from conftest import made_by
 from tiny_checkpoints import FAMILIES, tiny_config, write_checkpoint, write_weights
 
+from steplens.errors import ActivationError
 from steplens.files.atomic import write_parquet
 from steplens.files.audio import write_wav
 from steplens.generation.decode import Decoder, decode
-from steplens.hooks.recorder import ActivationError, require_finite, require_finite_states
+from steplens.hooks.recorder import require_finite, require_finite_states
 from steplens.models.neurons import slots
 from steplens.models.source import ModelSource
 from steplens.recording.capture import capture

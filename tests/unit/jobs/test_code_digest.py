@@ -257,6 +257,9 @@ def test_steplens_itself_a_stage_uses_what_it_imports():
     assert {"recording.encode", "models.neurons", "store.writer"} <= set(used)
     assert not any(name.startswith("figures") for name in used)
     assert "figures.style" in digesting.used_modules("figures.overlap")
+    # Neither another version nor another message runs anything again.
+    assert not {"_version", "errors", "jobs.file_digests"} & set(used)
+    assert "store.groups" in used
 
 
 def test_what_was_parsed_before_is_not_parsed_again_and_the_digest_is_the_same(

@@ -16,11 +16,13 @@ import pytest
 from conftest import ROOT
 from speech_stage import CHECKS, GERMAN, files
 
+from steplens.errors import WorkerDied, WorkerError
 from steplens.files.atomic import write_parquet
 from steplens.jobs import workers
-from steplens.jobs.workers import Worker, WorkerDied, WorkerError, each
-from steplens.speech.engines import Request, espeak
+from steplens.jobs.workers import Worker, each
+from steplens.speech.engines import espeak
 from steplens.speech.engines.apart import SpeakerApart
+from steplens.speech.engines.engine import Request
 from steplens.speech.speak import synthesize_corpus
 
 # eSpeak NG 1.52 with the German voice writes beyond a buffer at these.

@@ -11,9 +11,9 @@ import pytest
 from conftest import ROOT
 from tiny_checkpoints import FAMILIES, tiny_config, write_checkpoint, write_weights
 
-from steplens.config.run import ConfigError
+from steplens.errors import CheckpointError, ConfigError
 from steplens.models.checkpoint import check_checkpoint
-from steplens.models.files import CheckpointError, ModelFiles, read_header
+from steplens.models.files import ModelFiles, read_header
 from steplens.models.neurons import MODULES
 from steplens.models.seamless.tensors import tensor_shapes
 from steplens.models.source import ModelSource

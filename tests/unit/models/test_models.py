@@ -14,9 +14,10 @@ from conftest import ROOT
 from hub_server import Hub, running
 from tiny_checkpoints import FAMILIES, random_weights, tiny_config, write_checkpoint, write_weights
 
+from steplens.errors import CheckpointError
 from steplens.models import files
 from steplens.models.components import component_table
-from steplens.models.files import CheckpointError, read_header
+from steplens.models.files import read_header
 from steplens.models.neurons import MODULES
 from steplens.models.seamless.loading import (
     family_class,
@@ -159,7 +160,7 @@ def test_only_the_shards_of_the_part_are_fetched_from_the_hub(
     """By name and revision; the files come one by one through the hub's client."""
     from huggingface_hub.errors import EntryNotFoundError
 
-    from steplens.files.hub import HubError
+    from steplens.errors import HubError
 
     folder, weights, _ = whole
     folder = _copy(folder, tmp_path)

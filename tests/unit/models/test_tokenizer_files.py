@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from steplens.config.run import ConfigError
-from steplens.errors import CheckpointError
+from steplens.errors import CheckpointError, ConfigError
 from steplens.models.checkpoint import check_checkpoint, check_vocabulary
 from steplens.models.files import ModelFiles
 from steplens.models.seamless.loading import load_tokenizer

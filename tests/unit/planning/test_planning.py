@@ -9,7 +9,8 @@ import pytest
 import yaml
 from conftest import LANGUAGES, ROOT
 
-from steplens.config.run import ConfigError, parse_config
+from steplens.config.run import parse_config
+from steplens.errors import ConfigError, RateError
 from steplens.planning.inputs import (
     bytes_on_disk,
     find_model,
@@ -17,6 +18,7 @@ from steplens.planning.inputs import (
     job_table,
     observed_rates,
 )
+from steplens.planning.model import PUBLISHED, Model, published_model
 from steplens.planning.plan import (
     Plan,
     Row,
@@ -26,25 +28,15 @@ from steplens.planning.plan import (
     format_seconds,
     make_plan,
 )
-from steplens.planning.rates import (
-    Rate,
-    RateError,
-    choose_rate,
-    load_rates,
-    observed_rate,
-    write_rates,
-)
+from steplens.planning.rates import Rate, choose_rate, load_rates, observed_rate, write_rates
 from steplens.planning.work import (
-    PUBLISHED,
     STAGES,
-    Model,
     Part,
     Sentences,
     disk_bytes,
     interventions,
     job_units,
     parts_of,
-    published_model,
     stage_of,
     work_units,
 )

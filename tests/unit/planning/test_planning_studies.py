@@ -11,9 +11,10 @@ from conftest import LANGUAGES, ROOT
 
 from steplens.config.run import parse_config
 from steplens.models.neurons import neuron_table
+from steplens.planning.model import PUBLISHED, Model
 from steplens.planning.plan import folders
 from steplens.planning.studies import RATE_OF, RULES, study_bytes, study_units
-from steplens.planning.work import PUBLISHED, STAGES, Model, stage_of
+from steplens.planning.work import STAGES, stage_of
 from steplens.ranking.selection import Scores
 from steplens.ranking.table import Ranking
 from steplens.run.layout import RunLayout

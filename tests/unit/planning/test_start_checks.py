@@ -17,10 +17,10 @@ from made_stores import NEURONS, write_store
 
 from steplens.config.files import read_settings
 from steplens.config.run import parse_config
-from steplens.errors import ConfigError
+from steplens.errors import ConfigError, DiskSpaceError, StoreError, TableError
 from steplens.files import disk_space, table_metadata
-from steplens.files.atomic import TableError, write_csv, write_json, write_text
-from steplens.files.disk_space import MARGIN_BYTES, DiskSpaceError, in_words, require_space
+from steplens.files.atomic import write_csv, write_json, write_text
+from steplens.files.disk_space import MARGIN_BYTES, in_words, require_space
 from steplens.files.table_metadata import (
     Origin,
     file_sha256,
@@ -29,6 +29,7 @@ from steplens.files.table_metadata import (
     settings_of,
 )
 from steplens.planning import start_checks
+from steplens.planning.model import published_model
 from steplens.planning.start_checks import (
     check_start,
     notes,
@@ -41,8 +42,7 @@ from steplens.planning.start_checks import (
     run_bytes,
     unscored,
 )
-from steplens.planning.work import Sentences, disk_bytes, published_model
-from steplens.store.groups import StoreError
+from steplens.planning.work import Sentences, disk_bytes
 
 Usage = namedtuple("Usage", "total used free")
 Job = namedtuple("Job", "rule wildcards output input params", defaults=[(), {}])

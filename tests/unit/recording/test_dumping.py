@@ -7,7 +7,8 @@ import pytest
 import torch
 from tiny_checkpoints import tiny_config
 
-from steplens.hooks.recorder import ActivationError, Recorder
+from steplens.errors import ActivationError
+from steplens.hooks.recorder import Recorder
 from steplens.models.neurons import neuron_table
 from steplens.models.seamless.loading import family_class
 from steplens.recording.dump import dump

@@ -12,6 +12,7 @@ from made_up_run import LANGUAGES, NAMES, STEPS, frames, report_files
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
+from steplens.errors import ReportError
 from steplens.figures import (
     learning_curve,
     location,
@@ -30,6 +31,7 @@ from steplens.report.findings import learning_curve as curve_findings
 from steplens.report.findings import steering as steering_findings
 from steplens.report.formatting import Formatter, points, two_decimals
 from steplens.report.formatting import number as three_digits
+from steplens.wording import percent
 
 SUMMARY = "comparison/overlap_summary.csv"
 
@@ -410,7 +412,7 @@ def test_report_names_a_missing_file_and_its_rule(finished_run, tmp_path, name):
     path = (files["tables"] | files["figures"])[name]
     path.unlink()
     rule = page.RULES.get(name, page.FIGURE_RULE)
-    with pytest.raises(page.ReportError, match=rf"{re.escape(str(path))}: .* rule {rule}$"):
+    with pytest.raises(ReportError, match=rf"{re.escape(str(path))}: .* rule {rule}$"):
         _report(folder, tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()
 
@@ -469,7 +471,7 @@ def test_the_paper_s_mean_ratio_stands_beside_ours_over_the_same_pairs(finished_
 def test_an_infinite_end_reads_as_such_and_breaks_no_axis():
     """In every form, in tables with its value, and where a figure's table holds one."""
     inf = float("inf")
-    forms = (style.percent, three_digits, two_decimals, points)
+    forms = (percent, three_digits, two_decimals, points)
     assert [form(inf) for form in forms] == ["∞ %", "∞", "∞", "+∞"]
     assert points(-inf) == "−∞"
     frame = pd.DataFrame(

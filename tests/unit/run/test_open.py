@@ -9,11 +9,12 @@ from conftest import ROOT
 from made_stores import NEURONS, write_store
 from made_up_run import frames
 
+from steplens.errors import RunError
 from steplens.files import table_metadata
 from steplens.files.atomic import TableError, write_csv, write_json, write_parquet, write_text
 from steplens.ranking.table import Ranking, write_ranking
 from steplens.run.layout import RunLayout
-from steplens.run.open import RunError, open_run
+from steplens.run.open import open_run
 
 LANGUAGES = ["jpn", "deu"]
 CONFIG = {

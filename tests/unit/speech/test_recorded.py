@@ -29,7 +29,8 @@ from scipy.signal import resample_poly
 from steplens.config.sections import ChecksSection
 from steplens.corpus.fleurs import archive_file
 from steplens.corpus.sentences import read_sentences, write_corpus
-from steplens.speech.engines import Request, recorded
+from steplens.speech.engines import recorded
+from steplens.speech.engines.engine import Request
 from steplens.speech.engines.espeak import synthesize
 from steplens.speech.speak import synthesize_corpus
 

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from fleurs_files import LANGUAGES, line, write_split
 
-from steplens.config.run import ConfigError, parse_config
+from steplens.config.run import parse_config
+from steplens.errors import ConfigError
 from steplens.files.atomic import write_parquet
 from steplens.planning.start_checks import require_readable
 from steplens.speech.number_words import knows

@@ -12,11 +12,11 @@ import pytest
 import soundfile
 from small_xtts import SPEAKERS, write_small_xtts
 
-from steplens.config.run import ConfigError
+from steplens.errors import ConfigError
 from steplens.files.atomic import write_parquet
 from steplens.languages.table import load_languages
-from steplens.speech.engines import Request
 from steplens.speech.engines.apart import open_speaker
+from steplens.speech.engines.engine import Request
 from steplens.speech.speak import synthesize_corpus
 
 DEU, CMN, JPN = (load_languages()[code] for code in ("deu", "cmn", "jpn"))

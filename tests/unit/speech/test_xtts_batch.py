@@ -8,7 +8,7 @@ from small_xtts import SPEAKERS, write_small_xtts
 
 from steplens.files.atomic import write_parquet
 from steplens.languages.table import load_languages
-from steplens.speech.engines import Request
+from steplens.speech.engines.engine import Request
 
 DEU = load_languages()["deu"]
 # Few codes, so that the one that ends speech is drawn sooner in one text and later in the next.

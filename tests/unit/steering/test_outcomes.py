@@ -18,7 +18,8 @@ from slow_outcomes import (
 )
 
 from steplens.control import PAIRS_OF_THE_PAPER
-from steplens.files.atomic import TableError, write_csv
+from steplens.errors import TableError
+from steplens.files.atomic import write_csv
 from steplens.statistics.bootstrap import SentenceDraws, draw_counts
 from steplens.steering import outcomes as measures
 

@@ -13,6 +13,7 @@ import torch
 from conftest import made_by
 from slow_generation import one_thread, slow_intervention, transformers_generate  # noqa: F401
 
+from steplens.errors import StoreError
 from steplens.files.atomic import write_parquet
 from steplens.generation.decode import Decoder
 from steplens.languages.repetition import longest_repeat
@@ -23,7 +24,6 @@ from steplens.recording.encode import encode
 from steplens.steering import steer as steering
 from steplens.steering.kept_outputs import SteeredOutputs, n_generated
 from steplens.steering.steer import steer, trials
-from steplens.store.groups import StoreError
 from steplens.store.reading import open_store, read_states
 
 LANGUAGES = ["deu", "spa", "jpn"]

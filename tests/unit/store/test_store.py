@@ -11,19 +11,13 @@ import pytest
 import xarray as xr
 import zarr
 
+from steplens.errors import StoreError
 from steplens.models.neurons import neuron_table, place_names
 from steplens.store import check, groups
 from steplens.store import journal as dump_journal
 from steplens.store import writer as store_writer
 from steplens.store.check import check_store
-from steplens.store.groups import (
-    COMMIT_MARK,
-    NEURON_CHUNK,
-    ROW_CHUNK,
-    StoreError,
-    create_array,
-    group_path,
-)
+from steplens.store.groups import COMMIT_MARK, NEURON_CHUNK, ROW_CHUNK, create_array, group_path
 from steplens.store.reading import open_store, read_states
 from steplens.store.writer import SHARD_CHUNKS, StoreWriter
 

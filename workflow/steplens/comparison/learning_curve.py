@@ -21,17 +21,12 @@ from steplens.comparison.reliability import (
     stability,
     top_columns,
 )
+from steplens.errors import TooFewUtterances
 from steplens.files.atomic import write_csv
 from steplens.ranking.scores.ap import use_threads
 from steplens.ranking.table import open_condition
 from steplens.settings import DEFAULT_SELECTION, Selection
-from steplens.statistics.relabelling import (
-    MIN_A_HALF,
-    Examples,
-    TooFewUtterances,
-    draw_halves,
-    random_generator,
-)
+from steplens.statistics.relabelling import MIN_A_HALF, Examples, draw_halves, random_generator
 
 log = logging.getLogger(__name__)
 

@@ -317,7 +317,8 @@ class _Reader:
             return text
         how, instead = taken
         self._fault(
-            line, key, f"expected {wanted} in plain digits, got {shown(text)[1:-1]}, {how}; write {instead}"
+            line, key, f"expected {wanted} in plain digits, got {shown(text, quoted=False)}, {how}; "
+            f"write {instead}",
         )  # fmt: skip
         return None
 

@@ -283,7 +283,7 @@ def refusal(problems: Iterable[str]) -> ConfigError:
 
 
 def _problem(error: dict) -> str:
-    location = ".".join(shown(str(part))[1:-1] for part in error["loc"])
+    location = ".".join(shown(str(part), quoted=False) for part in error["loc"])
     kind, given = error["type"], error["input"]
     if kind == "extra_forbidden":
         section = error["loc"][:-1]
@@ -305,7 +305,7 @@ def _problem(error: dict) -> str:
     if mistyped or not (whole or ("expected" in message and "got" in message)):
         message += f", got {shown(given)}"
     if kind == "list_type" and isinstance(given, str | int):
-        message += f"; write [{shown(str(given))[1:-1]}]"
+        message += f"; write [{shown(str(given), quoted=False)}]"
     if kind == "literal_error":
         close = nearest(str(given), re.findall("'([^']+)'", error["ctx"]["expected"]))
         message += f"; did you mean {close!r}?" if close else ""

@@ -5,9 +5,9 @@ import itertools
 from pathlib import Path
 
 from steplens.errors import ConfigError, shown
-from steplens.files.digests import files_digest
 from steplens.files.hub import is_hub_name
 from steplens.files.input_files import instead_of_content
+from steplens.jobs.file_digests import files_digest
 from steplens.languages.table import Language
 from steplens.project import project_path
 
@@ -92,7 +92,7 @@ def _check_folder(folder: Path, languages: list[Language]) -> None:
         found = "it has no folder data"
     raise ConfigError(
         "corpus.path: expected a folder that holds data/<code>/<split>.tsv as FLEURS is published, or "
-        f"the name google/fleurs, got {shown(str(folder))[1:-1]}: {found}"
+        f"the name google/fleurs, got {shown(str(folder), quoted=False)}: {found}"
     )
 
 

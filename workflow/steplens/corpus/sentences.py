@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import regex
 
+from steplens.errors import shown
 from steplens.files.atomic import write_parquet
 from steplens.files.input_files import instead_of_content, open_regular
 from steplens.languages.table import Language
@@ -33,7 +34,6 @@ _MAX_SPLIT_BYTES = 128 * 2**20  # the largest of FLEURS has two million
 MIN_SCRIPT_SHARE = 0.5
 _LETTER = regex.compile(r"\p{L}")
 _SHOWN = 10  # sentence ids in a message
-_LONGEST_SHOWN = 100  # characters of an input
 _MOST = 2**63 - 1  # stores and tables hold ids, and numbers of samples, as int64
 _CJK = r"[\p{Han}\p{Hiragana}\p{Katakana}ー]"
 _SPACE_BETWEEN_CJK = regex.compile(rf"(?<={_CJK})\s+(?={_CJK})")
@@ -123,14 +123,14 @@ def _fields(line: str, where: str) -> list[str]:
         text = row[name]
         if not (text.isascii() and text.isdecimal()):
             header = "; remove the header, FLEURS has none" if text == name else ""
-            raise ValueError(f"{where}: {name}: expected a number, got {_shown(text)}{header}")
+            raise ValueError(f"{where}: {name}: expected a number, got {shown(text)}{header}")
         if len(text.lstrip("0")) > len(str(_MOST)) or int(text) > _MOST:
             anew = "; number the sentences anew, alike in all languages" if name == "id" else ""
             raise ValueError(
-                f"{where}: {name}: expected a number up to {_MOST}, got {_shown(text)}{anew}"
+                f"{where}: {name}: expected a number up to {_MOST}, got {shown(text)}{anew}"
             )
     if row["file"] in ("", ".", "..") or "/" in row["file"] or "\\" in row["file"]:
-        raise ValueError(f"{where}: file: expected a plain file name, got {_shown(row['file'])}")
+        raise ValueError(f"{where}: file: expected a plain file name, got {shown(row['file'])}")
     for (
         name,
         text,
@@ -138,10 +138,6 @@ def _fields(line: str, where: str) -> list[str]:
         if refused := refusal(text):
             raise ValueError(f"{where}: {name}: {refused}; remove these characters")
     return fields
-
-
-def _shown(text: str) -> str:
-    return repr(text) if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]!r} …"
 
 
 def split_paths(folder: Path, language: Language, splits: list[str]) -> list[Path]:
@@ -200,7 +196,7 @@ def read_sentences(folder: Path, language: Language, splits: list[str]) -> pd.Da
         log.warning("%s: expected one text an id, got another in %d recordings, which are left out: %s; the "
                     "first, %s: %s, where %s has %s",
                     language.code, (~same).sum(), _some(rows["id"][~same].unique().tolist()),
-                    other["where"], _shown(other["text"]), kept["where"], _shown(kept["text"]))  # fmt: skip
+                    other["where"], shown(other["text"]), kept["where"], shown(kept["text"]))  # fmt: skip
     recordings: dict[int, list[dict]] = {}
     for one in rows[same].drop_duplicates(["id", "split", "file"]).itertuples():
         recording = {"split": one.split, "file": one.file, "n_samples": one.samples}

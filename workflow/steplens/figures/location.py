@@ -17,16 +17,9 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from steplens.figures.style import (
-    DIVERGING,
-    GREY,
-    TASK_NAMES,
-    full_name,
-    in_order,
-    new_figure,
-    styled,
-)
-from steplens.pooled import ALL
+from steplens.figures.style import DIVERGING, GREY, new_figure, styled
+from steplens.tasks import ALL
+from steplens.wording import TASK_NAMES, full_name, in_order
 
 _ROW_HEIGHT = 0.155  # inches a submodule: the least at which 7 pt labels do not touch
 _LABEL_SIZE = 7

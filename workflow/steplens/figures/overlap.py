@@ -3,15 +3,8 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from steplens.figures.style import (
-    COUNTS,
-    annotated_matrix,
-    in_order,
-    language_matrix,
-    matrix_panels,
-    percent,
-    styled,
-)
+from steplens.figures.style import COUNTS, annotated_matrix, language_matrix, matrix_panels, styled
+from steplens.wording import in_order, percent
 
 
 @styled

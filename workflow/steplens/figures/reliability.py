@@ -13,9 +13,9 @@ from steplens.figures.style import (
     VERMILION,
     light_grid,
     new_figure,
-    percent,
     styled,
 )
+from steplens.wording import percent
 
 # Label, colour, marker and line of each measure.
 _MEASURES = {

@@ -4,15 +4,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from steplens.figures.style import (
-    GREY,
-    MARKERS,
-    light_grid,
-    new_figure,
-    percent,
-    step_colours,
-    styled,
-)
+from steplens.figures.style import GREY, MARKERS, light_grid, new_figure, step_colours, styled
+from steplens.wording import percent
 
 _ALPHA = 0.05
 

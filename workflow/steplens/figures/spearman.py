@@ -7,12 +7,11 @@ from steplens.figures.style import (
     DIVERGING,
     VERMILION,
     annotated_matrix,
-    in_order,
     language_matrix,
     matrix_panels,
-    percent,
     styled,
 )
+from steplens.wording import in_order, percent
 
 
 @styled

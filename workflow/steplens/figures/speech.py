@@ -10,16 +10,13 @@ from steplens.figures.style import (
     LINES,
     MARKERS,
     SKY,
-    TASK_NAMES,
     VERMILION,
-    full_name,
-    in_order,
     light_grid,
     new_figure,
     no_data,
-    percent,
     styled,
 )
+from steplens.wording import TASK_NAMES, full_name, in_order, percent
 
 # Label, scale, and how far the axis reaches at least: all but nothing must not fill it.
 _QUALITY = {

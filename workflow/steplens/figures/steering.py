@@ -11,14 +11,13 @@ from steplens.figures.style import (
     BLUE,
     GREY,
     ORANGE,
-    TASK_NAMES,
     VERMILION,
-    in_order,
     light_grid,
     new_figure,
     no_data,
     styled,
 )
+from steplens.wording import TASK_NAMES, in_order
 
 # Steered last: it is drawn over the others.
 _CONTROLS = {

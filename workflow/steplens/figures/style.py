@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from steplens.files.atomic import atomic_path
+from steplens.wording import full_name
 
 # Okabe and Ito: told apart with any common colour vision. Yellow is left out: too pale on white.
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
@@ -29,13 +30,6 @@ GREY = "#6b6b6b"
 COUNTS = "cividis"
 SEQUENCE = "viridis"
 DIVERGING = "RdBu_r"
-
-TASK_NAMES = {
-    "s2t": "speech translation (s2t)",
-    "t2t": "text translation (t2t)",
-    "asr": "speech recognition (asr)",
-    "tr": "text repetition (tr)",
-}
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -113,26 +107,6 @@ def _settle(figure: Figure) -> None:
         part.bbox_relative.set_points(np.round(part.bbox_relative.get_points(), 6))
     for axes in figure.axes:
         axes.set_position(np.round(axes.get_position(original=True).bounds, 6))
-
-
-def in_order(values: Iterable) -> list:
-    """The distinct values, in order of first appearance."""
-    return list(dict.fromkeys(values))
-
-
-def full_name(code: str, names: dict[str, str]) -> str:
-    """``German (deu)``, or the code alone where it has no name."""
-    return f"{names[code]} ({code})" if code in names else code
-
-
-def percent(share: float, unit: str = " %") -> str:
-    """A share of one in percent with one decimal; a dash for a missing value, ∞ for an infinite one."""
-    return "–" if pd.isna(share) else infinity(f"{100 * share:.1f}{unit}")
-
-
-def infinity(text: str) -> str:
-    """A formatted number with the sign of infinity where Python writes ``inf``."""
-    return text.replace("inf", "∞")
 
 
 def no_data(figure: Figure, message: str) -> Figure:

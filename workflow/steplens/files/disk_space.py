@@ -3,12 +3,10 @@
 import shutil
 from pathlib import Path
 
+from steplens.errors import DiskSpaceError
+
 # A disk that is filled to its last byte harms others: small tables and logs go there too.
 MARGIN_BYTES = 256 * 2**20
-
-
-class DiskSpaceError(ValueError):
-    """The file system has less room than is about to be written; the message says both."""
 
 
 def require_space(folder: str | Path, n_bytes: float, what: str) -> None:

@@ -8,13 +8,10 @@ import os
 import re
 from pathlib import Path
 
+from steplens.errors import HubError
 from steplens.project import project_path
 
 _NAME = re.compile(r"(?=.{3,96}\Z)[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", flags=re.ASCII)
-
-
-class HubError(RuntimeError):
-    """A file of the hub cannot be had; the message says which, why, and what to do."""
 
 
 def is_hub_name(path: str) -> bool:

@@ -11,16 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from steplens.errors import RecordError
 from steplens.files.atomic import write_text
 from steplens.files.input_files import open_regular
 
 log = logging.getLogger(__name__)
 
 DIGEST = "digest"
-
-
-class RecordError(ValueError):
-    """A record that is not what was written."""
 
 
 def to_line(record: Mapping[str, Any]) -> str:

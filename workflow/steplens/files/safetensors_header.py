@@ -124,7 +124,7 @@ def _whole_number(text: str) -> int:
 
 
 def _no_number(text: str) -> NoReturn:
-    raise ValueError(f"expected whole numbers from 0 to 2⁶⁴ - 1, got {shown(text)[1:-1]}")
+    raise ValueError(f"expected whole numbers from 0 to 2⁶⁴ - 1, got {shown(text, quoted=False)}")
 
 
 def _tensor(name: str, entry: Any, start: int) -> StoredTensor:

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from steplens.batches.growing_cache import GrowingLayer
-from steplens.hooks.recorder import ActivationError, first_non_finite
+from steplens.errors import ActivationError
+from steplens.hooks.recorder import first_non_finite
 from steplens.jobs.lean_imports import lean_transformers
 
 with lean_transformers():

@@ -14,14 +14,11 @@ import torch
 from torch import nn
 
 from steplens.batches.device_copies import HostCopy, copy_stream
+from steplens.errors import ActivationError
 from steplens.hooks.pooling import Pooling, last_position
 from steplens.models.neurons import ADAPTER, Slot, places, slots
 
 _DTYPES = {"float16": torch.float16, "float32": torch.float32}
-
-
-class ActivationError(ValueError):
-    """An activation that no statistic may be computed from."""
 
 
 @dataclass

@@ -26,12 +26,12 @@ _SCRIPTS = _PACKAGE.parent / "scripts"
 # module of the room ``jobs``.
 _WITHOUT_EFFECT = frozenset(
     {
+        "_version",
         "errors",
         "project",
-        "files.digests",
-        "files.digest_cache",
         "files.hub",
         "files.table_metadata",
+        "run.arguments",
     }
 )
 

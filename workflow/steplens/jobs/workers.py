@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from logging.handlers import QueueHandler
 from typing import Any
 
+from steplens.errors import WorkerDied, WorkerError
 from steplens.jobs.locks import end_with_parent
 
 # From a question to its answers.
@@ -34,27 +35,10 @@ _END_SECONDS = 5.0
 _STARTS = 3  # so often in succession; then it is no accident
 _IN_A_ROW = 10  # so many deaths, each at another question, are none either
 _PR_SET_PDEATHSIG = 1
-_FRESH = "import sys; sys.path[:] = {path!r}; from steplens import workers; workers.main({ends!r}, {parent})"
-
-
-class WorkerDied(Exception):
-    """A worker ended, or was killed at its limit of time, with a question unanswered.
-
-    Reads as the end of a sentence: "died of signal 11 (SIGSEGV)".
-
-    Attributes
-    ----------
-    in_time : bool
-        It ended by itself, or somebody else ended it.
-    """
-
-    def __init__(self, how: str, in_time: bool = True):
-        super().__init__(how)
-        self.in_time = in_time
-
-
-class WorkerError(RuntimeError):
-    """Workers die whatever they are asked."""
+_FRESH = (
+    "import sys; sys.path[:] = {path!r}; "
+    "from steplens.jobs.workers import main; main({ends!r}, {parent})"
+)
 
 
 class Worker:

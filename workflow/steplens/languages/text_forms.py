@@ -15,7 +15,7 @@ from functools import cache
 
 import regex
 
-_SHOWN = 100  # characters of an input in a message
+from steplens.errors import shown
 
 # What hides or reorders text where it is shown: controls, and bidirectional overrides and isolates.
 _REFUSED = regex.compile(r"[\p{Cc}\u202A-\u202E\u2066-\u2069]")
@@ -102,32 +102,11 @@ def refusal(text: str) -> str:
     if found is None:
         return ""
     name = unicodedata.name(found[0], "")
-    start = max(0, found.start() - _SHOWN // 4)
+    start = max(0, found.start() - 25)
     return (
         "expected text without control characters and bidirectional overrides, got "
-        f"U+{ord(found[0]):04X}{f' ({name})' if name else ''} in '{shown(text[start:], _SHOWN // 2)}'"
+        f"U+{ord(found[0]):04X}{f' ({name})' if name else ''} in {shown(text[start:], 50)}"
     )
-
-
-def shown(text: str, at_most: int = _SHOWN) -> str:
-    """The beginning of an input, for a message: in one line, what cannot be seen escaped.
-
-    Examples
-    --------
-    >>> shown("a\\u202eb\\n" + 100 * "c", 12)
-    'a\\\\u202eb\\\\ncc …'
-    """
-    escaped = ""
-    for character in text[: at_most + 1]:
-        one = (
-            character
-            if character.isprintable()
-            else character.encode("unicode_escape").decode("ascii")
-        )
-        if len(escaped) + len(one) > at_most:
-            return escaped.rstrip() + " …"
-        escaped += one
-    return escaped
 
 
 def read_form(text: str) -> str:

@@ -1,8 +1,8 @@
 """What can be known of a checkpoint before any job starts, without torch."""
 
 from steplens.errors import CheckpointError, ConfigError, shown
-from steplens.files.digests import files_digest
 from steplens.files.hub import is_hub_name
+from steplens.jobs.file_digests import files_digest
 from steplens.models.files import ModelFiles
 from steplens.models.greedy_settings import other_search, require_plain_greedy
 from steplens.models.neurons import MODULES

@@ -11,9 +11,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from steplens.errors import shown
+from steplens.errors import HubError, shown
 from steplens.files.atomic import atomic_path, write_json
-from steplens.files.hub import HubError, hub_file, hub_files
+from steplens.files.hub import hub_file, hub_files
 from steplens.files.input_files import read_json_object
 from steplens.models.files import is_shard_name
 

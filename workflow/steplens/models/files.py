@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from steplens.errors import CheckpointError, shown
-from steplens.files.hub import HubError, hub_file
+from steplens.errors import CheckpointError, HubError, shown
+from steplens.files.hub import hub_file
 from steplens.files.input_files import other_kind, read_json_object
 from steplens.files.safetensors_header import StoredTensor, read_header
 from steplens.models.seamless.tensors import EMBEDDING, EMBEDDING_NAMES, Shapes
@@ -160,8 +160,8 @@ class ModelFiles:
             for name, file in holders.items():
                 if not is_shard_name(file):
                     raise CheckpointError(
-                        f"{index}: {shown(name)[1:-1]}: expected the name of a safetensors file in this "
-                        f"folder, got {shown(file)}; copy or fetch it again"
+                        f"{index}: {shown(name, quoted=False)}: expected the name of a safetensors file "
+                        f"in this folder, got {shown(file)}; copy or fetch it again"
                     )
             return holders, INDEX
         pickled = next((name for name in PICKLED if self._has_pickled(name)), None)

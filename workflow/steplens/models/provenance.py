@@ -5,12 +5,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from steplens.errors import StoreError
 from steplens.files.atomic import table_digest
 from steplens.models.checkpoint import require_unchanged
 from steplens.models.files import ModelFiles
 from steplens.models.seamless.loading import ATTENTION
 from steplens.models.source import ModelSource
-from steplens.store.groups import StoreError
 
 
 def provenance(

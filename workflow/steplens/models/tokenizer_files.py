@@ -79,7 +79,7 @@ def _check_fast(path: Path, files: ModelFiles) -> None:
         own = vocabulary.get(f"__{language}__")
         if own not in (None, token):
             raise CheckpointError(
-                f"{path}: language tag of {shown(language)[1:-1]}: expected token {token} as in "
+                f"{path}: language tag of {shown(language, quoted=False)}: expected token {token} as in "
                 f"generation_config.json, got {own} in the tokenizer; they are of different models"
             )
     n_rows = files.json("config.json").get("vocab_size")
@@ -112,5 +112,5 @@ def _check_sentencepiece(path: Path) -> None:
 def _unreadable(path: Path, error: BaseException) -> str:
     return (
         f"{path}: expected the tokenizer's vocabulary, but it cannot be read "
-        f"({shown(' '.join(str(error).split()))[1:-1]}); {_AGAIN}"
+        f"({shown(' '.join(str(error).split()), quoted=False)}); {_AGAIN}"
     )

@@ -13,19 +13,19 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from steplens.config.run import Config, ConfigError
+from steplens.config.run import Config
+from steplens.errors import ConfigError
 from steplens.files.hub import is_hub_name, list_name
 from steplens.files.input_files import read_json_object
 from steplens.languages.table import load_languages
+from steplens.planning.model import Model, published_model
 from steplens.planning.rates import Rate, choose_rate, observed_rate
-from steplens.planning.work import (  # fmt: skip
+from steplens.planning.work import (
     FLEURS_SENTENCES,
     GPU_RULES,
     LETTERS_A_SENTENCE,
-    Model,
     Sentences,
     job_units,
-    published_model,
 )
 from steplens.project import project_path
 from steplens.run.layout import RunLayout, written_last

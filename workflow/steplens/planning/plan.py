@@ -24,11 +24,11 @@ from steplens.planning.inputs import (  # fmt: skip
     planned_jobs,
     some,
 )
+from steplens.planning.model import REFERENCE
 from steplens.planning.rates import Rate, choose_rate, load_rates
 from steplens.planning.start_checks import require_neurons
-from steplens.planning.work import (  # fmt: skip
+from steplens.planning.work import (
     LAST_STAGE,
-    REFERENCE,
     STAGES,
     disk_bytes,
     download_bytes,

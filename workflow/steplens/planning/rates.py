@@ -11,8 +11,10 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from steplens.errors import RateError
 from steplens.files.atomic import atomic_path
-from steplens.planning.work import GPU_RULES, PUBLISHED, REFERENCE, UNIT_OF, Model, rate_name
+from steplens.planning.model import PUBLISHED, REFERENCE, Model
+from steplens.planning.work import GPU_RULES, UNIT_OF, rate_name
 from steplens.project import PROJECT
 
 
@@ -33,10 +35,6 @@ class Rate:
     def on_gpu(self) -> bool:
         """Whether the device is a GPU."""
         return not self.device.startswith("CPU")
-
-
-class RateError(ValueError):
-    """A row of the rates that cannot be used; the message says which, and what was expected."""
 
 
 RATES = PROJECT / "resources" / "rates.tsv"

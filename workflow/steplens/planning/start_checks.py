@@ -16,7 +16,7 @@ import pandas as pd
 from steplens.config.run import Config
 from steplens.corpus.sentences import choose_sentences, read_sentences, split_paths
 from steplens.corpus.sentences import require_common_sentences as require_common
-from steplens.errors import ConfigError, TableError
+from steplens.errors import ConfigError, StoreError, TableError
 from steplens.files.disk_space import nearest_existing, require_space
 from steplens.files.hub import is_hub_name
 from steplens.files.table_metadata import is_kept, read_metadata, settings_of, settings_problems
@@ -25,11 +25,11 @@ from steplens.languages.table import load_languages
 from steplens.models.checkpoint import search_notes
 from steplens.planning.inputs import bytes_on_disk, find_model
 from steplens.planning.licences import check_licences
-from steplens.planning.work import (  # fmt: skip
+from steplens.planning.model import Model
+from steplens.planning.work import (
     GPU_RULES,
     LETTERS_A_SENTENCE,
     OTHER,
-    Model,
     Sentences,
     disk_bytes,
     parts_of,
@@ -37,9 +37,8 @@ from steplens.planning.work import (  # fmt: skip
 )
 from steplens.run.identities import fleurs_folder
 from steplens.speech.texts import text_problem, unread_letters
-from steplens.store.groups import COMMIT_MARK, StoreError, group_path, read_root
-from steplens.tasks import TASKS
-from steplens.twins import TEXT_TWIN
+from steplens.store.groups import COMMIT_MARK, group_path, read_root
+from steplens.tasks import TASKS, TEXT_TWIN
 
 # Stores as they come out of the codec, against the bytes that go in (docs/reference/stores.md).
 _COMPRESSED = 0.86

@@ -6,16 +6,12 @@ Counted is what grows with neurons, sentences or generated tokens. Summaries and
 import math
 from collections import defaultdict
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING
 
 from steplens.config.run import Config
 from steplens.models.neurons import MODULES, n_layers, site_widths
+from steplens.planning.model import Model
 from steplens.studies.inequality.gini import POINTS
-from steplens.tasks import TASKS
-from steplens.twins import TEXT_TWIN
-
-if TYPE_CHECKING:
-    from steplens.planning.work import Model
+from steplens.tasks import TASKS, TEXT_TWIN
 
 RULES = (
     "modality_tables", "probe_encoder", "probe_decoder", "gather_probes",
@@ -48,7 +44,7 @@ GPU_RULES = ("causal_decoder", "causal_speech_encoder", "causal_text_encoder")
 
 
 def study_bytes(
-    config: Config, model: "Model", counts: Collection[int], per_value: float, n_ranked: int
+    config: Config, model: Model, counts: Collection[int], per_value: float, n_ranked: int
 ) -> dict[str, float]:
     """Bytes that jobs of each rule together write, where they grow with neurons or with utterances.
 
@@ -85,7 +81,7 @@ _ENCODERS = tuple(one for one in MODULES if one != "decoder")
 _PARQUET_BYTES = 20_000  # of a table, beside its values
 
 
-def _inequality_bytes(config: Config, model: "Model", module: str) -> float:
+def _inequality_bytes(config: Config, model: Model, module: str) -> float:
     """Of one utterance: float64 of every cell, layer, and the module, and a Lorenz curve."""
     invariant = config.ranking.include_step_invariant
     sites = [site for site, _ in site_widths(model.config, module)]
@@ -96,7 +92,7 @@ def _inequality_bytes(config: Config, model: "Model", module: str) -> float:
 
 def study_units(
     config: Config,
-    model: "Model",
+    model: Model,
     n_utterances: Mapping[str, int],
     n_ranked: int,
     tokens: Mapping[str, float],
@@ -128,7 +124,7 @@ def study_units(
     return units
 
 
-def _modality(config: Config, model: "Model", millions: float, n_ranked: int) -> dict[str, float]:
+def _modality(config: Config, model: Model, millions: float, n_ranked: int) -> dict[str, float]:
     n_steps = len(config.steps)
     # Both tasks of a pair are ranked together: once pooled, and once by language.
     ranked = 2 * 2 * millions * n_ranked
@@ -160,7 +156,7 @@ def similarity_units(n_views: int, n_sentences: float, shuffles: int) -> float:
     return (pairs + _PAIRS_A_VIEW * n_views) * n_sentences**2 / 1e6
 
 
-def _similarity(config: Config, model: "Model", counts: Collection[int]) -> dict[str, float]:
+def _similarity(config: Config, model: Model, counts: Collection[int]) -> dict[str, float]:
     n_views = 2 * len(counts)  # every language in both modalities
     mean = sum(counts) / len(counts)
     one_layer = similarity_units(n_views, mean, config.similarity.shuffles)

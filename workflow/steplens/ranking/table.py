@@ -16,11 +16,11 @@ import pandas as pd
 import xarray as xr
 
 from steplens.batches.prefetch import Ahead
+from steplens.errors import StoreError
 from steplens.ranking.selection import Scores, cells_of, tiebreak
 from steplens.settings import Selection
 from steplens.store.groups import (
     NEURON_CHUNK,
-    StoreError,
     add_array,
     add_names,
     add_neurons,

@@ -15,6 +15,7 @@ import torch
 
 from steplens.batches.batching import pad_states
 from steplens.batches.device_copies import to_device
+from steplens.errors import StoreError
 from steplens.files.atomic import table_digest
 from steplens.generation.decode import Decoder
 from steplens.hooks.recorder import Recorded, Recorder, require_finite_states
@@ -24,7 +25,6 @@ from steplens.models.provenance import provenance, require_same_model
 from steplens.models.source import ModelSource
 from steplens.recording.dump import dump
 from steplens.store.conditions import read_condition
-from steplens.store.groups import StoreError
 from steplens.store.reading import open_store, read_states
 from steplens.store.writer import StoreWriter
 from steplens.tasks import MODALITY_OF, target_of

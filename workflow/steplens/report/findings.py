@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 
 from steplens.control import ALL_PAIRS
-from steplens.figures.style import percent
 from steplens.report.formatting import (
     CONTROLS,
     how_many,
@@ -17,6 +16,7 @@ from steplens.report.formatting import (
     task_name,
     two_decimals,
 )
+from steplens.wording import percent
 
 ALPHA = 0.05
 # How ``ranking.ties`` reads.

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from steplens.figures.style import TASK_NAMES, infinity, percent
 from steplens.languages.table import load_languages
+from steplens.wording import TASK_NAMES, infinity, percent
 
 DASH = "–"
 

@@ -11,7 +11,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from steplens.control import ALL_PAIRS, PAPERS_PAIRS
-from steplens.figures.style import in_order, percent
+from steplens.errors import ReportError
 from steplens.files.atomic import read_csv, write_text
 from steplens.languages.writing_systems import Tokens
 from steplens.report import findings
@@ -30,6 +30,7 @@ from steplens.report.formatting import (
 from steplens.report.sections import TEMPLATE_FOLDERS, section
 from steplens.settings import DEFAULT_SELECTION
 from steplens.tasks import STEERED_TASKS
+from steplens.wording import in_order, percent
 
 # Which rule makes a table: the error about a missing one names it.
 RULES = {
@@ -77,10 +78,6 @@ PAPER = {
     "Control rate, asr, deu → jpn (table 1)": (0.0, 0.6085, 0.8332),
     "Control rate, tr, deu → jpn (table 1)": (0.0, 0.1416, 0.2289),
 }
-
-
-class ReportError(ValueError):
-    """A report cannot be written: something that it shows is missing."""
 
 
 def write_report(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from steplens import __version__
+from steplens._version import __version__
 from steplens.files.atomic import read_parquet
 from steplens.files.fixed_length import cut_and_padded
 from steplens.report.findings import TIE_RULES

@@ -28,6 +28,7 @@ COMMIT_MARK = (
     "zarr.json"  # written last in a store or ranking (``store.groups``, too heavy to import)
 )
 NO_RESULT = "no result"  # logs, benchmarks, locks: nothing is computed from them
+OTHER_SPEECH = "other_speech"  # the speech half once more, by another engine
 REST = "rest"  # of an interrupted write: nobody reads it
 
 # Names of tables. The first three groups have one table per step, of the rules compare_step, reliability and

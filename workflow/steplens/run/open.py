@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
+from steplens.errors import RunError
 from steplens.files.atomic import read_csv
 from steplens.files.table_metadata import read_metadata
 from steplens.ranking.table import Ranking, open_ranking
@@ -25,18 +26,13 @@ from steplens.settings import Selection
 from steplens.store.conditions import read_condition
 from steplens.store.groups import read_root
 from steplens.store.reading import open_store
-from steplens.tasks import TASKS
-from steplens.twins import MODALITIES
+from steplens.tasks import MODALITIES, TASKS
 
 _CSV = ".csv"  # which the name of a table may have or not
 # What ``Run.model`` takes from a store.
 _MODEL = (
     "model", "revision", "config_digest", "compute_dtype", "attention", "device", "torch", "transformers",
 )  # fmt: skip
-
-
-class RunError(ValueError):
-    """A run, or a result of it, that is not there; the message says what is."""
 
 
 def open_run(path: str | Path) -> "Run":

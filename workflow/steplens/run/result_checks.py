@@ -9,16 +9,17 @@ import numpy as np
 import zarr
 from zarr.storage import LocalStore
 
+from steplens.errors import RecordError, StoreError
 from steplens.files.atomic import read_parquet, table_digest
 from steplens.files.input_files import other_kind
-from steplens.files.records import RecordError, from_line
+from steplens.files.records import from_line
 from steplens.files.table_metadata import metadata_path
 from steplens.ranking.table import open_ranking
 from steplens.run.layout import walk
 from steplens.speech.takes import file_digest
 from steplens.steering.kept_outputs import read_part
 from steplens.store.check import check_store
-from steplens.store.groups import COMMIT_MARK, StoreError, damaged_files, group_path, read_root
+from steplens.store.groups import COMMIT_MARK, damaged_files, group_path, read_root
 from steplens.store.journal import NAME as DUMP_JOURNAL
 
 

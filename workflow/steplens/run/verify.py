@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from steplens.files.atomic import TableError, read_csv, read_parquet
+from steplens.errors import StoreError, TableError, VerificationError
+from steplens.files.atomic import read_csv, read_parquet
 from steplens.files.input_files import other_kind, read_json_object
 from steplens.files.table_metadata import (
     file_sha256,
@@ -26,7 +28,6 @@ from steplens.files.table_metadata import (
     settings_problems,
 )
 from steplens.jobs.progress import progress
-from steplens.pooled import ALL
 from steplens.run.layout import (
     NO_RESULT,
     REST,
@@ -52,17 +53,11 @@ from steplens.run.result_checks import (
 )
 from steplens.steering.kept_outputs import TRIAL
 from steplens.store import conditions
-from steplens.store.groups import StoreError, group_path, open_group, read_root
-from steplens.studies.causal.summary import TRIAL as CAUSAL_TRIAL
-from steplens.tasks import MODALITY_OF
-from steplens.twins import TEXT_TWIN
+from steplens.store.groups import group_path, open_group, read_root
+from steplens.tasks import ALL, MODALITY_OF, TEXT_TWIN
 
 _MOST_NAMED = 5  # of what another configuration made, and of what is not there yet
 _MOST_IN_COMMANDS = 10
-
-
-class VerificationError(ValueError):
-    """Results are damaged, lost or not what the configuration would have made."""
 
 
 @dataclass
@@ -333,8 +328,11 @@ class Verification:
         yield from self._check_table_of(path, "steer_ties", unique, inputs, **condition)
 
     def _check_causal(self, path: Path, module: str, language: str, task: str) -> Iterator[str]:
+        unique = import_module(
+            "steplens.studies.causal.summary"
+        ).TRIAL  # studies lie above this room
         condition = {"module": module, "language": language, "task": task}
-        yield from self._check_table_of(path, f"causal_{module}", CAUSAL_TRIAL, {}, **condition)
+        yield from self._check_table_of(path, f"causal_{module}", unique, {}, **condition)
 
     def _check_encoder_inequality(self, path: Path, modality: str, language: str) -> Iterator[str]:
         condition = {"module": f"{modality}_encoder", "modality": modality, "language": language}

@@ -29,8 +29,8 @@ from steplens.jobs.code_digest import code_digest
 from steplens.jobs.progress import progress
 from steplens.languages.table import Language
 from steplens.speech.checks import Limits, Measures, measure, problem
-from steplens.speech.engines import Engine, Request, Take
 from steplens.speech.engines.apart import open_speaker
+from steplens.speech.engines.engine import Engine, Request, Take
 from steplens.speech.takes import Journal, file_digest, take_key
 from steplens.speech.texts import spoken_text, tell
 from steplens.store.conditions import of_condition

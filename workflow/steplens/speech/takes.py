@@ -16,9 +16,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from steplens.errors import RecordError
 from steplens.files.atomic import write_bytes
 from steplens.files.input_files import open_regular, other_kind
-from steplens.files.records import RecordError, from_line, read_record, to_line, write_record
+from steplens.files.records import from_line, read_record, to_line, write_record
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import regex
 
+from steplens.errors import shown
 from steplens.languages.table import Language
-from steplens.languages.text_forms import shown, spoken_form
+from steplens.languages.text_forms import spoken_form
 from steplens.languages.writing_systems import members
 from steplens.speech.number_words import has_digits, knows, spell_numbers
 
@@ -68,7 +69,7 @@ def text_problem(text: str, language: Language, engine: str) -> str:
         unread = unread_letters(text, language)
         if unread:
             problems.append(
-                f"eSpeak NG cannot read {len(unread)} of its letters: {shown(unread, 20)}"
+                f"eSpeak NG cannot read {len(unread)} of its letters: {shown(unread, 20, quoted=False)}"
             )
     if engine == "xtts":  # eSpeak NG reads digits in every voice, or in digits of its own script
         problems += _digits_left(text, language)
@@ -80,7 +81,7 @@ def _digits_left(text: str, language: Language) -> list[str]:
         return []
     numbers = regex.findall(r"\p{Nd}+", text)
     return [
-        f"digits that cannot be spelled out in {language.name}: {shown(', '.join(numbers), 20)}"
+        f"digits that cannot be spelled out in {language.name}: {shown(', '.join(numbers), 20, quoted=False)}"
     ]
 
 

@@ -10,12 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from steplens.errors import TooFewUtterances
+
 MIN_A_HALF = 2  # utterances of every language
 _ATTEMPTS = 1000
-
-
-class TooFewUtterances(ValueError):
-    """A language has too few valid utterances for two halves; the message says which, and what to do."""
 
 
 @dataclass(frozen=True)

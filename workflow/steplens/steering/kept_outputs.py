@@ -21,7 +21,8 @@ from typing import Any
 
 import pandas as pd
 
-from steplens.files.atomic import TableError, read_parquet, write_parquet
+from steplens.errors import TableError
+from steplens.files.atomic import read_parquet, write_parquet
 from steplens.files.records import read_record, write_record
 
 log = logging.getLogger(__name__)

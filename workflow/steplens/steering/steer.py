@@ -16,15 +16,11 @@ from typing import Any
 import pandas as pd
 
 from steplens.files.atomic import write_parquet
-from steplens.hooks.intervention import (
-    Replacement,
-    control_columns,
-    matched_random_columns,
-    replacement,
-)
+from steplens.hooks.intervention import Replacement
 from steplens.models.source import ModelSource
 from steplens.ranking.table import Ranking, open_ranking
 from steplens.settings import DEFAULT_SELECTION, Selection
+from steplens.steering.choice import control_columns, matched_random_columns, replacement
 from steplens.steering.fixed_generation import generate_fixed, missing_jobs
 from steplens.steering.kept_outputs import SteeredOutputs
 from steplens.store.conditions import of_condition

@@ -9,10 +9,10 @@ from typing import Any
 import pandas as pd
 
 from steplens.files.atomic import write_parquet
-from steplens.hooks.intervention import control_columns, replacement
 from steplens.models.source import ModelSource
 from steplens.ranking.table import open_ranking
 from steplens.settings import Selection, tie_rules
+from steplens.steering.choice import control_columns, replacement
 from steplens.steering.fixed_generation import generate_fixed, missing_jobs
 from steplens.steering.kept_outputs import COLUMNS, TRIAL, SteeredOutputs
 from steplens.store.conditions import of_condition, read_condition

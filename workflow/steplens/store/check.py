@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from steplens.errors import StoreError
 from steplens.store.groups import (
     ROW_CHUNK,
-    StoreError,
     damaged_files,
     group_path,
     open_array,

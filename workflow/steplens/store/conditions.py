@@ -11,7 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from steplens.files.atomic import TableError, read_parquet, table_digest
+from steplens.errors import TableError
+from steplens.files.atomic import read_parquet, table_digest
 
 _AGAIN = "delete the file and run the workflow again"
 

@@ -22,7 +22,8 @@ import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.storage import LocalStore
 
-from steplens import __version__
+from steplens._version import __version__
+from steplens.errors import StoreError
 from steplens.files.atomic import write_text
 
 COMMIT_MARK = "zarr.json"
@@ -52,10 +53,6 @@ VARIABLES = {
 _NEURON_COORDINATES = ("layer", "submodule", "unit", "step_invariant")
 _CONFIG = {"write_empty_chunks": True}  # a chunk that is not there is one that was lost
 _AGAIN = "delete the folder and run the workflow again"
-
-
-class StoreError(ValueError):
-    """A store is missing, incomplete, damaged or not what was expected."""
 
 
 def group_path(path: str | Path) -> Path:

@@ -24,14 +24,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from steplens.store.groups import (
-    COMMIT_MARK,
-    StoreError,
-    group_path,
-    open_group,
-    read_root,
-    reading,
-)
+from steplens.errors import StoreError
+from steplens.store.groups import COMMIT_MARK, group_path, open_group, read_root, reading
 
 __all__ = ["COMMIT_MARK", "StoreError", "open_store", "read_states"]
 

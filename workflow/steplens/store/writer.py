@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 import zarr
 
+from steplens.errors import StoreError
 from steplens.files.disk_space import require_space
 from steplens.store.check import row_digest, stored_row_digests, whole_digest
 from steplens.store.groups import (
     COMMIT_MARK,
     NEURON_CHUNK,
     ROW_CHUNK,
-    StoreError,
     add_array,
     add_neurons,
     add_places,

@@ -16,7 +16,7 @@ from slow_fixed_encoder import slowly_fixed
 from slow_generation import one_thread, slow_intervention, transformers_generate  # noqa: F401
 
 from steplens.config.run import parse_config
-from steplens.errors import ConfigError
+from steplens.errors import ConfigError, StoreError
 from steplens.files.atomic import write_csv
 from steplens.generation.decode import Decoder
 from steplens.languages.repetition import longest_repeat
@@ -24,7 +24,6 @@ from steplens.ranking.selection import Scores, top_k
 from steplens.ranking.table import Ranking, open_ranking, write_ranking
 from steplens.settings import DEFAULT_SELECTION
 from steplens.steering.kept_outputs import n_generated
-from steplens.store.groups import StoreError
 from steplens.store.reading import open_store, read_states
 from steplens.studies.causal import decoder as causal
 from steplens.studies.causal import encoder as causal_encoder

@@ -12,8 +12,8 @@ from slow_fixed_encoder import slowly_fixed, some
 from slow_generation import one_thread  # noqa: F401
 from tiny_checkpoints import FAMILIES, write_checkpoint
 
+from steplens.errors import ActivationError
 from steplens.hooks.intervention import Replacement
-from steplens.hooks.recorder import ActivationError
 from steplens.models.neurons import neuron_table, slots
 from steplens.models.source import ModelSource
 from steplens.store.reading import open_store, read_states

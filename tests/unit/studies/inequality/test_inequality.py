@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from made_stores import NEURONS
 
+from steplens.errors import StoreError
 from steplens.files.atomic import read_parquet
-from steplens.store.groups import StoreError
 from steplens.store.reading import open_store
 from steplens.store.writer import StoreWriter
 from steplens.studies.inequality.gini import POINTS, gini, lorenz, sort_magnitudes

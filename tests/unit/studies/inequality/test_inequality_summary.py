@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from scipy.stats import false_discovery_control, permutation_test
 
-from steplens.files.atomic import TableError, write_csv, write_parquet
+from steplens.errors import TableError
+from steplens.files.atomic import write_csv, write_parquet
 from steplens.statistics.bootstrap import SentenceDraws
 from steplens.studies.inequality.gini import POINTS
 from steplens.studies.inequality.paired import N_FLIPS, families, holm, sign_flip_p

@@ -13,11 +13,11 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
+from steplens.errors import StoreError
 from steplens.files.atomic import write_csv
 from steplens.ranking.rank_condition import rank_condition
 from steplens.ranking.table import Ranking, open_condition, open_ranking
 from steplens.statistics.bootstrap import SentenceDraws
-from steplens.store.groups import StoreError
 from steplens.studies.modality.probes import (
     N_RESAMPLES,
     _recalls,

@@ -8,14 +8,13 @@ import pandas as pd
 import pytest
 from made_states import HIDDEN, N_LAYERS, SEED, N, write_states
 
+from steplens.errors import SimilarityError, StoreError
 from steplens.files.atomic import read_parquet, write_csv, write_parquet
-from steplens.store.groups import StoreError
 from steplens.studies.similarity.cca import principal_components, svcca_pwcca
 from steplens.studies.similarity.cka import cka, gram
 from steplens.studies.similarity.layer import MEASURES
 from steplens.studies.similarity.lengths import length_bins, sentence_lengths
 from steplens.studies.similarity.measure import similarity
-from steplens.studies.similarity.views import SimilarityError
 
 LANGUAGES = ["deu", "fra", "jpn"]
 SETTINGS = {"variance": 0.9, "sentences_per_component": 5, "shuffles": 3, "seed": SEED}

@@ -192,7 +192,7 @@ def load_tokenizer(source: ModelSource):
     except Exception as error:  # transformers raises whatever it meets in a file
         raise CheckpointError(
             f"{vocabulary}: expected a tokenizer, but transformers cannot load it "
-            f"({type(error).__name__}: {shown(str(error))[1:-1]}); copy or fetch its files again"
+            f"({type(error).__name__}: {shown(str(error), quoted=False)}); copy or fetch its files again"
         ) from error
     for language, token in files.language_tags().items():
         own = tokenizer.convert_tokens_to_ids(f"__{language}__")

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from steplens.jobs.workers import DeathsInARow, Worker, WorkerDied
-from steplens.speech.engines import Engine, Request, Take
+from steplens.errors import WorkerDied
+from steplens.jobs.workers import DeathsInARow, Worker
+from steplens.speech.engines.engine import Engine, Request, Take
 
 if TYPE_CHECKING:
     from steplens.languages.table import Language

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from steplens.errors import WorkerDied
 from steplens.files.audio import resample, too_long
-from steplens.jobs.workers import WorkerDied, each
-from steplens.speech.engines import Request, Take
+from steplens.jobs.workers import each
+from steplens.speech.engines.engine import Request, Take
 
 if TYPE_CHECKING:
     from steplens.languages.table import Language
@@ -104,7 +105,7 @@ def synthesize(
     ValueError
         eSpeak NG has no such voice.
     RuntimeError
-        The library could not be initialised, or crashes whatever it is given (``workers.WorkerError``).
+        The library could not be initialised, or crashes whatever it is given (``WorkerError``).
     WorkerDied
         It crashed at a text, was killed, or took more than a minute.
     """

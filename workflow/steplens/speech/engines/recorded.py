@@ -19,7 +19,7 @@ import numpy as np
 
 from steplens.files.audio import SAMPLING_RATE_HZ, read_recording, resample
 from steplens.files.input_files import instead_of_content, open_regular, other_kind
-from steplens.speech.engines import Request, Take
+from steplens.speech.engines.engine import Request, Take
 
 if TYPE_CHECKING:
     from steplens.languages.table import Language

@@ -25,12 +25,11 @@ from TTS.tts.layers.xtts.tokenizer import VoiceBpeTokenizer
 from TTS.tts.models import xtts as library
 
 from steplens.batches.batching import run_batches
-from steplens.errors import ConfigError
+from steplens.errors import ConfigError, shown
 from steplens.files.audio import resample
 from steplens.files.hub import hub_file, is_hub_name
-from steplens.languages.text_forms import shown
 from steplens.project import project_path
-from steplens.speech.engines import Request, Take
+from steplens.speech.engines.engine import Request, Take
 from steplens.speech.engines.splitting import split_text
 from steplens.speech.engines.xtts_batch import Spoken, generate
 from steplens.speech.engines.xtts_files import CPML, FILES, check_xtts, require_unchanged
@@ -280,7 +279,7 @@ def _fault(front: TextFrontEnd, text: str) -> str:
     except Exception as error:  # the library raises what comes, and each is of this sentence alone
         why = _short(error, 60) if str(error) else ""
         return (
-            f"XTTS's text front end refuses {shown(text, 60)!r}: {type(error).__name__}"
+            f"XTTS's text front end refuses {shown(text, 60)}: {type(error).__name__}"
             f"{f' ({why})' if why else ''}"
         )
     return ""

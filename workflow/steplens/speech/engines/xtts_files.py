@@ -1,8 +1,8 @@
 """The files of an XTTS v2 checkpoint, without loading any of them."""
 
 from steplens.errors import ConfigError
-from steplens.files.digests import files_digest
 from steplens.files.hub import is_hub_name
+from steplens.jobs.file_digests import files_digest
 from steplens.project import project_path
 
 FILES = ("config.json", "vocab.json", "speakers_xtts.pth", "model.pth")

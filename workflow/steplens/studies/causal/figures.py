@@ -14,9 +14,7 @@ from steplens.figures.style import (
     ORANGE,
     PURPLE,
     SKY,
-    TASK_NAMES,
     VERMILION,
-    in_order,
     legend_entries,
     light_grid,
     new_figure,
@@ -25,6 +23,7 @@ from steplens.figures.style import (
     styled,
 )
 from steplens.files.atomic import read_csv
+from steplens.wording import TASK_NAMES, in_order
 
 # (neurons, matched_to): label, colour, marker, dash. The own language's last: drawn over the others.
 _KINDS = {

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from steplens.pooled import ALL
 from steplens.ranking.scores.ap import rank, use_threads
 from steplens.ranking.table import Ranking, model_of, neurons_of, open_condition, write_ranking
+from steplens.tasks import ALL
 
 log = logging.getLogger(__name__)
 

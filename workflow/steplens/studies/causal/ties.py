@@ -6,11 +6,10 @@ from pathlib import Path
 import pandas as pd
 
 from steplens.files.atomic import write_csv
-from steplens.pooled import ALL
 from steplens.ranking.table import open_ranking
 from steplens.settings import DEFAULT_SELECTION, Selection
 from steplens.steering.tie_counts import tie_rows
-from steplens.tasks import MODALITY_OF
+from steplens.tasks import ALL, MODALITY_OF
 
 
 def causal_ties(

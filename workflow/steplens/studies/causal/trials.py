@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from steplens.hooks.intervention import Replacement, matched_random_columns
-from steplens.pooled import ALL
+from steplens.hooks.intervention import Replacement
 from steplens.ranking.selection import Scores
 from steplens.ranking.table import Ranking, open_ranking
 from steplens.settings import DEFAULT_SELECTION, Selection
+from steplens.steering.choice import matched_random_columns
+from steplens.tasks import ALL
 
 NOT_MATCHED = "none"  # for neurons that are no random ones
 

@@ -16,10 +16,7 @@ from steplens.figures.style import (
     ORANGE,
     SEQUENCE,
     SKY,
-    TASK_NAMES,
     VERMILION,
-    full_name,
-    in_order,
     legend_entries,
     light_grid,
     new_figure,
@@ -29,9 +26,9 @@ from steplens.figures.style import (
 )
 from steplens.files.atomic import read_csv
 from steplens.languages.table import load_languages
-from steplens.pooled import ALL
 from steplens.studies.inequality.groups import STEP_DEPENDENT
-from steplens.twins import TEXT_TWIN
+from steplens.tasks import ALL, TEXT_TWIN
+from steplens.wording import TASK_NAMES, full_name, in_order
 
 _ALPHA = 0.05
 # Label, colour and line of each task; the encoders have colours of speech and text.

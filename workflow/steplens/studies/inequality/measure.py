@@ -15,12 +15,13 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from steplens.errors import NotFiniteError, StoreError
 from steplens.files.atomic import write_parquet
-from steplens.pooled import ALL
-from steplens.store.groups import ROW_CHUNK, StoreError, reading
+from steplens.store.groups import ROW_CHUNK, reading
 from steplens.store.reading import open_store
 from steplens.studies.inequality.gini import POINTS, gini, lorenz, sort_magnitudes
 from steplens.studies.inequality.groups import STEP_DEPENDENT
+from steplens.tasks import ALL
 
 log = logging.getLogger(__name__)
 
@@ -152,14 +153,6 @@ def _blocks(data: xr.Dataset, valid: np.ndarray) -> Iterator[tuple[np.ndarray, n
         for start in range(0, len(rows), _ROWS_AT_A_TIME):
             some = rows[start : start + _ROWS_AT_A_TIME]
             yield some, window[some - first]
-
-
-class NotFiniteError(ValueError):
-    """NaN or infinity among activations: in which row, and in which cell."""
-
-    def __init__(self, row: int, layer: int, submodule: str):
-        super().__init__(f"row {row}, layer {layer}, {submodule}: NaN or infinity")
-        self.row, self.layer, self.submodule = row, layer, submodule
 
 
 def inequality(activations: np.ndarray, cells: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:

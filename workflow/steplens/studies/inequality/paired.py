@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from steplens.pooled import ALL
 from steplens.studies.inequality.groups import (
     STEP_DEPENDENT,
     Measured,
@@ -20,7 +19,7 @@ from steplens.studies.inequality.groups import (
     intervals,
     over_languages,
 )
-from steplens.twins import TEXT_TWIN
+from steplens.tasks import ALL, TEXT_TWIN
 
 EXACT_UP_TO = 16  # sentences: all 65,536 patterns of signs
 N_FLIPS = 99_999

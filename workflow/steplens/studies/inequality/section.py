@@ -5,8 +5,6 @@ from typing import Any
 
 import pandas as pd
 
-from steplens.figures.style import in_order, percent
-from steplens.pooled import ALL
 from steplens.report.formatting import (
     DASH,
     Cell,
@@ -18,6 +16,8 @@ from steplens.report.formatting import (
     step_name,
 )
 from steplens.studies.inequality.groups import STEP_DEPENDENT
+from steplens.tasks import ALL
+from steplens.wording import in_order, percent
 
 TITLE = "Activation inequality"
 TABLES = dict.fromkeys(("gini", "shares", "scripts", "paired"), "summarize_inequality")

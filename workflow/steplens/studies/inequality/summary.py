@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from steplens.files.atomic import read_parquet, write_csv
-from steplens.pooled import ALL
 from steplens.statistics.bootstrap import sentences_in
 from steplens.store.left_out import read_left_out
 from steplens.studies.inequality.gini import POINTS
@@ -24,6 +23,7 @@ from steplens.studies.inequality.groups import (
     script_rows,
 )
 from steplens.studies.inequality.paired import paired_table
+from steplens.tasks import ALL
 
 log = logging.getLogger(__name__)
 

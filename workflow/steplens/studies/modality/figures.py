@@ -11,18 +11,16 @@ from steplens.figures.style import (
     GREY,
     LINES,
     MARKERS,
-    TASK_NAMES,
-    in_order,
     legend_entries,
     light_grid,
     new_figure,
-    percent,
     save,
     styled,
 )
 from steplens.files.atomic import read_csv
 from steplens.models.neurons import ADAPTER, EMBEDDING
-from steplens.pooled import ALL
+from steplens.tasks import ALL
+from steplens.wording import TASK_NAMES, in_order, percent
 
 _ENCODERS = {"speech": "speech encoder", "text": "text encoder"}
 _PAIRS = {"s2t": "s2t / t2t", "t2t": "s2t / t2t", "asr": "asr / tr", "tr": "asr / tr"}

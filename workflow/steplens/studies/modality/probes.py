@@ -17,10 +17,10 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from steplens.files.atomic import write_csv
-from steplens.pooled import ALL
 from steplens.ranking.table import Condition, Ranking, open_condition, open_ranking, require_ranked
 from steplens.statistics.bootstrap import SentenceDraws, percentile_interval
 from steplens.store.groups import reading
+from steplens.tasks import ALL
 
 log = logging.getLogger(__name__)
 

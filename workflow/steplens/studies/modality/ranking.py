@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-from steplens.pooled import ALL
 from steplens.ranking.scores.ap import rank, use_threads
 from steplens.ranking.separation import separation
 from steplens.ranking.table import (
@@ -25,8 +24,7 @@ from steplens.ranking.table import (
     require_one_condition,
     write_ranking,
 )
-from steplens.tasks import MODALITY_OF
-from steplens.twins import MODALITIES
+from steplens.tasks import ALL, MODALITIES, MODALITY_OF
 
 log = logging.getLogger(__name__)
 

@@ -5,8 +5,6 @@ from typing import Any
 
 import pandas as pd
 
-from steplens.figures.style import percent
-from steplens.pooled import ALL
 from steplens.report.formatting import (
     Cell,
     Formatter,
@@ -17,6 +15,8 @@ from steplens.report.formatting import (
     task_name,
     two_decimals,
 )
+from steplens.tasks import ALL
+from steplens.wording import percent
 
 TITLE = "Which neurons tell speech from text"
 TABLES = {

@@ -7,12 +7,11 @@ import numpy as np
 import pandas as pd
 from scipy.stats import hypergeom
 
+from steplens.errors import StoreError
 from steplens.files.atomic import write_csv
-from steplens.pooled import ALL
 from steplens.ranking.table import Ranking, open_ranking
 from steplens.settings import DEFAULT_SELECTION, Selection
-from steplens.store.groups import StoreError
-from steplens.tasks import MODALITY_OF
+from steplens.tasks import ALL, MODALITY_OF
 
 CELL = ["layer", "submodule"]
 STRONG_AP = 0.95

@@ -14,8 +14,6 @@ from steplens.figures.style import (
     LINES,
     ORANGE,
     VERMILION,
-    full_name,
-    in_order,
     light_grid,
     new_figure,
     no_data,
@@ -26,6 +24,7 @@ from steplens.files.atomic import read_csv
 from steplens.languages.table import Language, load_languages
 from steplens.models.neurons import ADAPTER, EMBEDDING
 from steplens.studies.similarity.languages import tree_of
+from steplens.wording import full_name, in_order
 
 MEASURES = {
     "svcca": "SVCCA",

@@ -6,7 +6,7 @@ from scipy.cluster.hierarchy import linkage, optimal_leaf_ordering
 from scipy.spatial.distance import squareform
 
 from steplens.models.neurons import ADAPTER, EMBEDDING
-from steplens.pooled import ALL
+from steplens.tasks import ALL
 
 DISTANCE, MERGE = "distance", "merge"
 METHOD = "average"  # UPGMA: a cluster is as far as its languages are on average

@@ -14,13 +14,14 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
+from steplens.errors import SimilarityError
 from steplens.files.atomic import write_parquet
 from steplens.models.neurons import EMBEDDING
-from steplens.pooled import ALL
 from steplens.store.conditions import of_condition
 from steplens.studies.similarity.layer import MEASURES, Compared, Settings, compare_layer, pairs_of
 from steplens.studies.similarity.lengths import length_bins, sentence_lengths
-from steplens.studies.similarity.views import SimilarityError, Views, open_views
+from steplens.studies.similarity.views import Views, open_views
+from steplens.tasks import ALL
 
 log = logging.getLogger(__name__)
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pandas as pd
 
 from steplens.files.atomic import write_csv
-from steplens.pooled import ALL
 from steplens.store.conditions import read_condition
 from steplens.studies.similarity.gaps import gaps_of
 from steplens.studies.similarity.languages import language_trees
+from steplens.tasks import ALL
 
 _OF_BINS = ["by", "bin"]
 

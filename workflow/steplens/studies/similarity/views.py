@@ -6,17 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from steplens.errors import SimilarityError, StoreError
 from steplens.models.neurons import ADAPTER
 from steplens.ranking.table import Condition, open_condition
-from steplens.store.groups import StoreError, reading
+from steplens.store.groups import reading
 
 MODALITIES = ("speech", "text")
 # What stores of both modalities must say alike: one model made them.
 _SAME = ("model", "revision", "config_digest", "compute_dtype")
-
-
-class SimilarityError(ValueError):
-    """States that cannot be compared."""
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from steplens.errors import ConfigError
-from steplens.files.digest_cache import DigestCache, FileState
 from steplens.files.input_files import open_regular
+from steplens.jobs.digest_cache import DigestCache, FileState
 from steplens.jobs.progress import progress
 
 log = logging.getLogger(__name__)

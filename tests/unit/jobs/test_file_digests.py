@@ -14,20 +14,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
-from steplens.config.run import ConfigError
-from steplens.files import digests
+from steplens.errors import CheckpointError, ConfigError
 from steplens.files.atomic import atomic_path
-from steplens.files.digest_cache import DigestCache, FileState, cache_folders
-from steplens.files.digests import files_digest
+from steplens.jobs import file_digests
+from steplens.jobs.digest_cache import DigestCache, FileState, cache_folders
+from steplens.jobs.file_digests import files_digest
 from steplens.models.checkpoint import checkpoint_digest, require_unchanged
-from steplens.models.files import CheckpointError
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     """An empty cache of this test's own; files have settled at once."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(digests, "_SETTLED_SECONDS", 0.0)
+    monkeypatch.setattr(file_digests, "_SETTLED_SECONDS", 0.0)
     return tmp_path / "cache" / "steplens"
 
 
@@ -35,20 +34,20 @@ def cache(tmp_path, monkeypatch):
 def reads(monkeypatch):
     """Blocks that are really read for a digest: their first bytes."""
     begins = []
-    chunk_digest = digests._chunk_digest
+    chunk_digest = file_digests._chunk_digest
 
     def counted(descriptor, begin):
         begins.append(begin)
         return chunk_digest(descriptor, begin)
 
-    monkeypatch.setattr(digests, "_chunk_digest", counted)
+    monkeypatch.setattr(file_digests, "_chunk_digest", counted)
     return begins
 
 
 @pytest.fixture
 def large(monkeypatch):
     """Files of more than a thousand bytes are large, and read in blocks of 4096."""
-    monkeypatch.setattr(digests, "_CHUNK_BYTES", 4096)
+    monkeypatch.setattr(file_digests, "_CHUNK_BYTES", 4096)
     return 1000
 
 
@@ -340,7 +339,7 @@ def test_what_is_going_on_is_said(tmp_path, large, caplog):
 def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path, large, monkeypatch, change):
     """Nothing is kept of it."""
     path = write(tmp_path / "model.pth")
-    chunk_digest = digests._chunk_digest
+    chunk_digest = file_digests._chunk_digest
 
     def slowly(descriptor, begin):
         if begin == 0:
@@ -356,7 +355,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path, large, monkey
                     file.write(b"1")
         return chunk_digest(descriptor, begin)
 
-    monkeypatch.setattr(digests, "_chunk_digest", slowly)
+    monkeypatch.setattr(file_digests, "_chunk_digest", slowly)
     with pytest.raises(ConfigError, match="expected a file that stays as it is while it is read"):
         digest_of(path)
     assert not (tmp_path / "cache").exists()
@@ -366,7 +365,7 @@ def test_a_file_that_was_written_just_now_is_read_once_its_time_can_tell(
     tmp_path, large, monkeypatch
 ):
     """Two changes in one tick of the clock have one time: the second would go unnoticed."""
-    monkeypatch.setattr(digests, "_SETTLED_SECONDS", 0.3)
+    monkeypatch.setattr(file_digests, "_SETTLED_SECONDS", 0.3)
     path = write(tmp_path / "model.pth")
     digest_of(path)
     assert time.time() - path.stat().st_ctime >= 0.3

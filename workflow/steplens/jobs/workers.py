@@ -34,7 +34,10 @@ _END_SECONDS = 5.0
 _STARTS = 3  # so often in succession; then it is no accident
 _IN_A_ROW = 10  # so many deaths, each at another question, are none either
 _PR_SET_PDEATHSIG = 1
-_FRESH = "import sys; sys.path[:] = {path!r}; from steplens import workers; workers.main({ends!r}, {parent})"
+_FRESH = (
+    "import sys; sys.path[:] = {path!r}; "
+    "from steplens.jobs.workers import main; main({ends!r}, {parent})"
+)
 
 
 class WorkerDied(Exception):

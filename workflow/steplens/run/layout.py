@@ -36,7 +36,7 @@ _STEP_TABLES = (
 )
 _PARTS = ("{key}/part-{number}.parquet", "generated.json")
 
-# What it is, as ``verifying.py`` has checks for it, and the patterns; alternatives stand in brackets.
+# What it is, as ``verify.py`` has checks for it, and the patterns; alternatives stand in brackets.
 _SPEECH_HALF = {
     "speech": ["speech/{language}.parquet"],
     "audio": ["speech/{language}/{number}.wav"],

@@ -1,6 +1,6 @@
 """``snakemake verify``: whether everything of a run is on disk as it was written, and belongs together.
 
-Everything that lies in ``results/<run>`` is looked at: ``results_layout.py`` says what a file is, and each
+Everything that lies in ``results/<run>`` is looked at: ``layout.py`` says what a file is, and each
 is claimed by one check (``result_checks.py``). Stores, rankings and tables are read whole and compared with
 their digests, audio, figures and the report with theirs; then what each says of itself with where it lies,
 with the configuration and with the inputs that it was made from. What no check knows is named. What another

@@ -19,7 +19,7 @@ class Request:
     """One take of one utterance."""
 
     utterance: int  # sentence id
-    text: str  # as spoken (``speech_texts.spoken_text``)
+    text: str  # as spoken (``texts.spoken_text``)
     attempt: int  # 0, 1, …: another seed, or another recording
     recordings: tuple[tuple[str, str, int], ...] = ()  # (split, file, n_samples) in FLEURS
 

@@ -1,6 +1,7 @@
 """Every link, file and folder that a page, a docstring or a message names is there."""
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,21 @@ def test_modules_that_the_package_names_are_there():
             if not any((base / named).is_file() for base in (path.parent, *BASES)):
                 lost.setdefault(path.relative_to(PACKAGE).as_posix(), []).append(named)
     assert lost == {}
+
+
+def test_modules_that_are_run_by_name_are_there():
+    """``python -m benchmarks.load``, in pages, docstrings and the Makefile; a package has a ``__main__``."""
+    named = {
+        module
+        for name in (*PAGES, *SOURCES)
+        if name != HISTORY
+        for module in re.findall(r"python -m ((?:benchmarks|demo_model)[\w.]*\b)", text_of(name))
+    }
+    assert {"benchmarks", "benchmarks.load", "benchmarks.rates.measure"} <= named
+    for module in named:
+        found = find_spec(module)
+        assert found, module
+        assert not found.submodule_search_locations or find_spec(f"{module}.__main__"), module
 
 
 def test_the_index_of_the_documentation_lists_every_page():

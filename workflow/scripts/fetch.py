@@ -9,7 +9,7 @@ from steplens.jobs.run_stage import run_stage
 
 run_stage(
     snakemake,
-    f"fetching:{snakemake.params.what}",
+    f"models.fetch:{snakemake.params.what}",
     own_process=True,
     repository=snakemake.params.repository,
     revision=snakemake.params.revision,

@@ -420,8 +420,9 @@ def _mb(n_bytes: int) -> str:
 def main() -> None:
     """Measure, print, and write where asked."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+        prog="python -m benchmarks.full_size", description=__doc__,
+        formatter_class=argparse.RawTextHelpFormatter,
+    )  # fmt: skip
     parser.add_argument(
         "--family", default="seamless_m4t_v2", choices=("seamless_m4t", "seamless_m4t_v2")
     )

@@ -18,8 +18,9 @@ from .study import load_study
 def main(arguments: list[str] | None = None) -> int:
     """Write, run and print; the exit status."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+        prog="python -m benchmarks.load", description=__doc__,
+        formatter_class=argparse.RawTextHelpFormatter,
+    )  # fmt: skip
     parts = parser.add_subparsers(dest="part", required=True)
     store = parts.add_parser("store", help="made-up stores of one step: rank, compare, reliability")
     store.add_argument("--folder", type=Path, required=True)

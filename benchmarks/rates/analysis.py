@@ -1,6 +1,6 @@
 """The stages that run no model, for ``measure.py``: one core, random values of v2 large's sizes.
 
-Every function gives what is timed, its units of work (``planning.UNIT_OF``), and how it was made.
+Every function gives what is timed, its units of work (``planning.work.UNIT_OF``), and how it was made.
 """
 
 from collections.abc import Callable

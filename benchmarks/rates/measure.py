@@ -487,7 +487,9 @@ def from_run(options: argparse.Namespace) -> Iterator:
 
 def main() -> None:
     """Measure and rewrite the table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.rates.measure", description=__doc__.split("\n")[0]
+    )
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
     parser.add_argument("--batches", nargs=4, type=int, default=[16, 64, 64, 640],
                         metavar=("ENCODE", "DECODE", "CAPTURE", "STEER"))  # fmt: skip

@@ -75,4 +75,4 @@ def test_the_table_and_the_figure_are_drawn_from_the_file(tmp_path):
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_stage_can_be_measured(stage):
-    assert callable(importlib.import_module(f"benchmarks.{stage}").measure)
+    assert callable(importlib.import_module(f"benchmarks.stages.{stage}").measure)

@@ -208,7 +208,7 @@ def test_a_page_without_marks_is_refused(tmp_path):
 
 
 def test_the_page_has_the_tables_of_every_strength_and_size():
-    text = (ROOT / "docs" / "intervals.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "methods" / "intervals.md").read_text(encoding="utf-8")
     tables = text.partition(MARKS[0])[2].partition(MARKS[1])[0]
     for strength in STRENGTHS:
         for n in SIZES:  # estimates and coverage of the ratio and of the concentration

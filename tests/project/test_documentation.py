@@ -47,7 +47,7 @@ def test_links_of_the_readme_lead_somewhere():
 
 def test_every_rule_has_what_a_reader_expects():
     """A docstring, in every rule; and in those that run as jobs of their own, all the rest."""
-    for path in sorted((ROOT / "workflow" / "rules").glob("*.smk")):
+    for path in sorted((ROOT / "workflow" / "rules").rglob("*.smk")):
         text = path.read_text(encoding="utf-8")
         local = re.findall(r"^ *localrules:\n((?: +\w+,\n)+)", text, flags=re.M)
         local = {name for names in local for name in re.findall(r"\w+", names)}

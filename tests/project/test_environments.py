@@ -92,7 +92,7 @@ def test_every_rule_has_an_environment_that_there_is():
 def test_every_script_names_its_stage():
     """As a module and a function: none is missed below."""
     package = ROOT / "workflow" / "steplens"
-    for script in (ROOT / "workflow" / "scripts").glob("*.py"):
+    for script in (ROOT / "workflow" / "scripts").rglob("*.py"):
         text = script.read_text(encoding="utf-8")
         assert stages_of(text) or "run_stage(" not in text, script
         for name in stages_of(text):

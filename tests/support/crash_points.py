@@ -122,6 +122,8 @@ def main():
     modules = {module for stage in stages.values() for module in stage.imports}
     # Once, and nothing is computed before a fork.
     if "recording.encode" in modules:
+        # The warm process is a script: its folder comes first on the path, until this takes it off.
+        sys.path.insert(0, str(Path(warm_start.__file__).parent))
         warm_start._preload()
     for module in sorted(modules):
         importlib.import_module(f"steplens.{module}")

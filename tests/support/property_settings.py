@@ -1,6 +1,6 @@
 """How many examples the property tests draw: few and always the same ones, unless more are asked for.
 
-``STEPLENS_PROPERTIES=20 pytest tests/test_properties_*.py`` draws twenty times as many, at random.
+``STEPLENS_PROPERTIES=20 pytest tests/unit -k properties`` draws twenty times as many, at random.
 """
 
 import os

@@ -29,8 +29,8 @@ def test_faults_at_any_moment_leave_nothing_that_only_looks_whole(stages, checkp
     """And the next run ends with the bytes of an undisturbed one."""
     (tmp_path / "checkpoint").symlink_to(checkpoint)
     points = os.environ.get("STEPLENS_CRASH_POINTS", str(POINTS[stages]))
-    command = [sys.executable, str(ROOT / "tests" / "crash_points.py"), str(tmp_path), *stages]
-    command += ["--points", points]
+    script = ROOT / "tests" / "support" / "crash_points.py"
+    command = [sys.executable, str(script), str(tmp_path), *stages, "--points", points]
     if "STEPLENS_CRASH_SEED" in os.environ:
         command += ["--seed", os.environ["STEPLENS_CRASH_SEED"]]
     result = subprocess.run(

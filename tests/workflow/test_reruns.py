@@ -49,7 +49,7 @@ from steplens.files.hub import list_name
 from steplens.run.identities import checkpoint_identity, model_identity, pinned, voice_identity
 from steplens.speech.engines.xtts_files import FILES as FILES_OF_XTTS
 
-PAGE = ROOT / "docs" / "reruns.md"
+PAGE = ROOT / "docs" / "running" / "reruns.md"
 # Their jobs are counted in the tables: speech and whatever runs the model.
 COUNTED = {
     "fetch_xtts", "corpus", "speech_espeak", "speech_xtts", "encode_speech", "encode_text", "decode",

@@ -157,7 +157,7 @@ def test_the_profile_agrees_with_the_rules_and_with_the_default_profile():
         assert slurm[name] == default[name]
     rules = {
         name
-        for path in (ROOT / "workflow" / "rules").glob("*.smk")
+        for path in (ROOT / "workflow" / "rules").rglob("*.smk")
         for name in re.findall(r"^rule (\w+):", path.read_text(encoding="utf-8"), flags=re.M)
     }
     assert set(slurm["set-resources"]) <= rules

@@ -25,15 +25,15 @@ MOVERS = {
     "os": {"rename", "replace", "link", "symlink"},
     "soundfile": {"write"},
 }
-# Who writes in another way, what is called, and why.
+# Who writes in another way, by the path in the package, what is called, and why.
 EXCEPTIONS = {
-    ("atomic", "to_csv"): "into memory",
-    ("audio", "write"): "into memory",
-    ("takes", "open"): "a journal grows by whole lines; a torn one is cut off and forgotten",
-    ("run_lock", "open"): "locks hold nothing that is read as a result",
-    ("job", "open"): "a line in the log of a process that died",
-    ("code_digest", "write_text"): "a cache like bytecode, which several processes write at once",
-    ("plan_inputs", "write_text"): "in a temporary folder, before the process starts that reads it",
+    ("files/atomic", "to_csv"): "into memory",
+    ("files/audio", "write"): "into memory",
+    ("speech/takes", "open"): "a journal grows by whole lines; a torn one is cut off and forgotten",
+    ("jobs/locks", "open"): "locks hold nothing that is read as a result",
+    ("jobs/run_stage", "open"): "a line in the log of a process that died",
+    ("jobs/code_digest", "write_text"): "a cache, written by several processes at once",
+    ("planning/inputs", "write_text"): "in a temporary folder, for a process started later",
 }
 # Zarr writes the chunks and metadata of arrays: a store is none before its zarr.json stands in its folder,
 # and that file is written like all others. Logs are written through logging: they are for jobs that died.

@@ -22,7 +22,7 @@ WORKER = """
 import json, logging, os, sys, time
 from pathlib import Path
 sys.path.insert(0, {package!r})
-from steplens import devices, warm_start
+from steplens.jobs import devices, warm_start
 
 def work():
     logging.basicConfig(level=logging.INFO, stream=sys.stdout, force=True)
@@ -51,7 +51,7 @@ sys.path.insert(0, {package!r})
 import steplens
 steplens.__path__.append({folder!r})
 from steplens.jobs.run_stage import run_stage
-run_stage(snakemake, "recording:record", path=Path(snakemake.output[0]), seconds=1.5)
+run_stage(snakemake, "holding:record", path=Path(snakemake.output[0]), seconds=1.5)
 """
 SNAKEFILE = """
 rule all:
@@ -229,7 +229,7 @@ def test_snakemake_jobs_have_a_device_each(tmp_path, monkeypatch):
     # Names of this test's own: a run that uses the machine's GPUs is not kept waiting.
     names = [f"test-{uuid.uuid4().hex[:8]}-{n}" for n in range(2)]
     (tmp_path / "Snakefile").write_text(SNAKEFILE)
-    (tmp_path / "recording.py").write_text(STAGE)
+    (tmp_path / "holding.py").write_text(STAGE)
     (tmp_path / "job.py").write_text(
         SCRIPT.format(package=str(ROOT / "workflow"), folder=str(tmp_path))
     )

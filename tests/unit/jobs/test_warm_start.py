@@ -24,7 +24,7 @@ CLIENT = """
 import sys
 sys.path.insert(0, {package!r})
 sys.path.insert(0, {tasks!r})
-from steplens import warm_start
+from steplens.jobs import warm_start
 import warm_tasks
 status = warm_start.run_in_fork(warm_tasks.{task})
 print("status", status, flush=True)

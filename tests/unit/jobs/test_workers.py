@@ -158,7 +158,7 @@ time.sleep(600)
 
 @pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_job_that_is_killed_leaves_no_orphans(signal_number):
-    code = JOB.format(package=str(ROOT / "workflow"), tests=str(ROOT / "tests"))
+    code = JOB.format(package=str(ROOT / "workflow"), tests=str(ROOT / "tests" / "support"))
     job = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     pids = [int(one) for one in job.stdout.readline().split()]
     assert len(pids) == 2

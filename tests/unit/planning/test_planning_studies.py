@@ -134,7 +134,9 @@ def test_every_rule_of_a_study_has_its_stage(rule):
 def test_the_rules_are_those_of_the_rules_files():
     found = set()
     for study in ("modality", "inequality", "similarity", "causal"):
-        text = (ROOT / "workflow" / "rules" / f"{study}.smk").read_text(encoding="utf-8")
+        text = (ROOT / "workflow" / "rules" / "studies" / f"{study}.smk").read_text(
+            encoding="utf-8"
+        )
         found |= set(re.findall(r"^rule (\w+):", text, flags=re.M))
         found |= set(re.findall(r"^use rule \w+ as (\w+) with:", text, flags=re.M))
     assert found == {*RULES, "rank_modality"}

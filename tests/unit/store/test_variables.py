@@ -118,7 +118,7 @@ def test_an_arrays_name_and_units_do_not_need_the_root(groups):
 
 def test_the_documentation_lists_them_all():
     """docs/reference/stores.md: name and units of every variable."""
-    text = (ROOT / "docs" / "stores.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "reference" / "stores.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(\w+)` \| [^|]* \| ([^|]*) \| ([^|]*) \|$", text, flags=re.M)
     assert {name: (what, units) for name, units, what in rows} == VARIABLES
 

@@ -162,7 +162,7 @@ class TopColumns:
         """
         columns = np.broadcast_to(np.arange(start, start + ap.shape[-1]), ap.shape)
         order = np.zeros(ap.shape) if tiebreak is None else np.broadcast_to(tiebreak, ap.shape)
-        # As rankings.py has it: equal AP is equal to the last bit.
+        # As ranking/table.py has it: equal AP is equal to the last bit.
         ap = np.concatenate([self._ap, np.round(ap, AP_DECIMALS)], axis=-1)
         order = np.concatenate([self._order, order], axis=-1)
         columns = np.concatenate([self._columns, columns], axis=-1)

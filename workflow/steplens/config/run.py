@@ -252,7 +252,7 @@ def parse_config(settings: dict[str, Any]) -> Config:
     Parameters
     ----------
     settings : dict
-        As ``config_files.read_settings`` gives them: a number is a number, and no text or truth value.
+        As ``config.files.read_settings`` gives them: a number is a number, and no text or truth value.
 
     Raises
     ------

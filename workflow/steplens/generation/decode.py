@@ -140,7 +140,7 @@ def decode(
     max_new_tokens, batch_size : int
     made_by : mapping
         As in ``provenance``; the table keeps it, and the digest of the store, among its ``attrs``
-        (``conditions.py``).
+        (``store/conditions.py``).
     corpus : path, optional
         ``corpus/<language>.parquet``, of a task that reads text.
     """

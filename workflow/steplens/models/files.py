@@ -2,7 +2,7 @@
 
 Weights are safetensors: one file, or shards that an index names. A pickled checkpoint is refused, since
 unpickling can run code. By its header a safetensors file can be checked without reading it
-(``safetensors_header.py``).
+(``files/safetensors_header.py``).
 """
 
 from collections.abc import Iterable

@@ -1,7 +1,7 @@
 """``snakemake plan``: what a run would do and cost, printed before anything runs.
 
-Jobs come from Snakemake itself, by two dry runs with the configuration at hand (``plan_inputs.py``); bytes
-and units of work from ``planning.py``, seconds from these and ``rates.py``.
+Jobs come from Snakemake itself, by two dry runs with the configuration at hand (``inputs.py``); bytes
+and units of work from ``work.py``, seconds from these and ``rates.py``.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What the neighbouring studies add to a plan (``planning.py``): bytes of rankings, and units of work.
+"""What the neighbouring studies add to a plan (``work.py``): bytes of rankings, and units of work.
 
 Counted is what grows with neurons, sentences or generated tokens. Summaries and tables have no rate.
 """
@@ -34,7 +34,7 @@ RATE_OF = {
     "causal_speech_encoder": "decode",
     "causal_text_encoder": "decode",
 }
-# Units of the stages that only these studies have, as in ``planning.UNIT_OF``.
+# Units of the stages that only these studies have, as in ``work.UNIT_OF``.
 UNIT_OF = {
     "probe": "million states",
     "inequality": "million activations",
@@ -97,7 +97,7 @@ def study_units(
     n_ranked: int,
     tokens: Mapping[str, float],
 ) -> dict[str, float]:
-    """Units of work (``planning.UNIT_OF``) of all jobs of each rule together.
+    """Units of work (``work.UNIT_OF``) of all jobs of each rule together.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
 """What a run will cost, by arithmetic alone: bytes on disk and seconds, stage by stage.
 
-Nothing here looks at the machine; ``plan_report.py`` does, and prints. Bytes follow from the shapes of
-what the stages write (``store.py``, ``rankings.py``), before compression. Seconds are units of work, counted
-here, times a rate (``rates.py``). Everything is counted by Snakemake's rule, so that jobs that are
-done already cost nothing.
+Nothing here looks at the machine; ``plan.py`` does, and prints. Bytes follow from the shapes of
+what the stages write (``store/writer.py``, ``ranking/table.py``), before compression. Seconds are units
+of work, counted here, times a rate (``rates.py``). Everything is counted by Snakemake's rule, so that
+jobs that are done already cost nothing.
 """
 
 from collections import defaultdict
@@ -324,7 +324,7 @@ def work_units(
 
 
 def interventions(config: Config, source: str) -> int:
-    """Conditions that every sentence of a source language is steered under (``steering.trials``)."""
+    """Conditions that every sentence of a source language is steered under (``steering.steer.trials``)."""
     targets = len(config.steering_targets.get(source, ()))
     a_third = len(config.languages) > 2  # whose neurons can be fixed beside the target's
     return targets * (1 + config.steering.n_random + a_third)

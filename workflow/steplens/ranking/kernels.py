@@ -1,6 +1,6 @@
 """Compiled kernels, kept from run to run by all of the code that was compiled into them.
 
-Numba keeps a kernel by the content of its own file alone: ``ranking.py`` would go on with an old
+Numba keeps a kernel by the content of its own file alone: ``scores/ap.py`` would go on with an old
 ``sorting.py``. Here a digest of what a kernel calls, in whichever file, belongs to the key of its entry. It
 is taken of the functions that are loaded, so that nothing on disk can change in between. Folders are
 numba's own: ``NUMBA_CACHE_DIR``, else ``__pycache__`` beside the file, else the user's cache. What else

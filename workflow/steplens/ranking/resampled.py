@@ -1,7 +1,7 @@
 """Average precision in many resamples or labellings at once: every neuron is sorted once.
 
-Resamples are those of the bootstrap (D12, ``bootstrap.py``) and parts of the sentences, labellings those of
-shuffled labels (``relabelling.py``).
+Resamples are those of the bootstrap (D12, ``statistics/bootstrap.py``) and parts of the sentences,
+labellings those of shuffled labels (``statistics/relabelling.py``).
 """
 
 import numpy as np
@@ -185,7 +185,7 @@ def relabelled_average_precision(
 def _relabelled_kernel(bits, labels, inverse, infinity, ap, finite):
     """Sort each neuron once; then all labellings move up the order side by side.
 
-    ``inverse[g]`` is 1 / (how many are not below g), as in ``ranking.py``.
+    ``inverse[g]`` is 1 / (how many are not below g), as in ``scores/ap.py``.
     """
     n_examples, n_neurons = bits.shape
     n_labellings, n_classes = ap.shape[:2]
@@ -217,7 +217,7 @@ def _relabelled_kernel(bits, labels, inverse, infinity, ap, finite):
 
 @kernel(nogil=True, error_model="numpy")
 def _sum_relabelled_precision(ordered, labels, inverse, not_below, total):
-    """``total[draw, c]``: the sum of precision over the examples of a class, in the order of ``ranking.py``.
+    """``total[draw, c]``: the sum of precision over a class's examples, in the order of ``scores/ap.py``.
 
     ``not_below[draw, c]``, at first how many are in the class, is counted down.
     """

@@ -279,7 +279,7 @@ def require_one_condition(
 
 
 def write_ranking(path: str | Path, ranking: Ranking, condition: Mapping[str, Any]) -> None:
-    """Write a ranking of a condition, given as in ``rank_stage.rank_condition``."""
+    """Write a ranking of a condition, given as in ``rank_condition.rank_condition``."""
     folder = fresh_folder(path)
     values = ranking.ap, ranking.separation, ranking.median, ranking.n_valid
     add_array(folder, "ap", ranking.ap, ["language", "neuron"])

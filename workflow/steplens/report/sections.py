@@ -1,4 +1,4 @@
-"""Sections of the report on the neighbouring studies: ``section.py`` of a study, and its template beside it.
+"""Sections of the report on the neighbouring studies: ``studies/<study>/section.py`` and its template.
 
 Such a module has
 

@@ -21,12 +21,7 @@ from typing import NamedTuple
 from steplens.files.table_metadata import END
 from steplens.tasks import TASKS
 
-OTHER_SPEECH = (
-    "other_speech"  # folder of what speech.other_engine speaks, and of all that follows from it
-)
-COMMIT_MARK = (
-    "zarr.json"  # written last in a store or ranking (``store.groups``, too heavy to import)
-)
+COMMIT_MARK = "zarr.json"  # written last in a store or ranking; store.groups is too heavy to import
 NO_RESULT = "no result"  # logs, benchmarks, locks: nothing is computed from them
 OTHER_SPEECH = "other_speech"  # the speech half once more, by another engine
 REST = "rest"  # of an interrupted write: nobody reads it

@@ -2,7 +2,7 @@
 
 What is spelled out is spoken alike by every engine, however it was grouped. Words come from ``num2words``
 where it knows the language; Chinese, which it does not, is spelled here. Digits of other languages are
-joined and left to the engine, if it can read them (``speech_texts.py``).
+joined and left to the engine, if it can read them (``texts.py``).
 
 A mark before exactly three digits is the doubtful case: it groups, unless it is the language's decimal
 mark. Spanish is written with either, so that there such a mark groups always.

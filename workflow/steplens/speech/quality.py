@@ -1,6 +1,6 @@
 """Stage ``speech_quality``: which utterances are spoken badly, after the model has recognised them.
 
-The checks of the audio itself are made while it is spoken (``speech_checks.py``). What the model's own
+The checks of the audio itself are made while it is spoken (``checks.py``). What the model's own
 asr makes of it shows the rest: words left out, words invented. A flagged utterance is reported, left
 out of the statistics by config, and made again by ``snakemake resynthesise``.
 """

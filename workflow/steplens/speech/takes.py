@@ -2,7 +2,7 @@
 
 ``takes.jsonl`` beside the audio holds a line for every take ever made: which utterance and attempt,
 a key of everything that the audio depends on, its measures and the digest of its file, as a record with
-a digest of its own (``records.py``). A line is written after the file; one that was torn or damaged is
+a digest of its own (``files/records.py``). A line is written after the file; one that was torn or damaged is
 forgotten. A take that failed a check and is followed by another has no file, and an empty digest of it.
 
 ``first_attempts.json`` beside it says with which takes to begin where it is not with the first.

@@ -117,7 +117,7 @@ def steer(
 
     Columns: source, target, task, step, control, seed, neurons_of, utterance, n_tokens, ended,
     longest_repeat (tokens in the longest immediate repetition), text. Outputs that an earlier job left
-    in ``.parts`` beside them are taken from there (``steered_outputs.py``); where that is all of them,
+    in ``.parts`` beside them are taken from there (``kept_outputs.py``); where that is all of them,
     no model is loaded.
 
     Parameters

@@ -96,7 +96,7 @@ def score_decoding(
 ) -> None:
     """Write ``tables/recognition.csv``: exact match and character error rate, with intervals.
 
-    Both on text without case and punctuation (``scoring.plain_text``). Translations are scored
+    Both on text without case and punctuation (``languages.error_rate.plain_text``). Translations are scored
     against the same sentence in the output language, where FLEURS has it. One draw of sentence ids serves
     all tasks and languages.
 

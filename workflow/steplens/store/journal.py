@@ -2,7 +2,7 @@
 
 ``dump.json`` lies in the folder of a store. It names what determines the store's content (code,
 configuration and inputs, as one key) and holds the digest of every row that is on disk, as a record with
-its own digest (``records.py``). It is replaced
+its own digest (``files/records.py``). It is replaced
 after each window, atomically; of a dump with another key, or in another format, nothing is kept. It stays
 when the store is committed: Snakemake removes the commit mark of what it runs again, for example because an
 input was made anew with the same content, and then nothing has to be computed.

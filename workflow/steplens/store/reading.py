@@ -15,7 +15,7 @@ layer) and ``adapter`` (after that of speech). ``layer`` is that of a neuron. Wh
 and its units, are among its attributes (``groups.VARIABLES``).
 
 A folder without ``zarr.json`` is an interrupted dump. The root attributes carry the digest of the
-data and the provenance. ``store_writer.py`` writes stores, ``store_check.py`` checks them whole.
+data and the provenance. ``writer.py`` writes stores, ``check.py`` checks them whole.
 """
 
 from pathlib import Path

@@ -336,8 +336,8 @@ def test_rankings_of_another_model_or_other_neurons_are_refused(run, inputs, sou
 
 def test_importing_the_stages_loads_no_torch():
     """What a job without anything to generate spares."""
-    names = ["causal", "causal_encoder", "causal_medians", "causal_summary"]
-    code = "import sys, " + ", ".join(f"steplens.studies.{name}" for name in names)
+    names = ["decoder", "encoder", "medians", "summary"]
+    code = "import sys, " + ", ".join(f"steplens.studies.causal.{name}" for name in names)
     code += "; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

@@ -1,6 +1,6 @@
 """Loads the parts of a SeamlessM4T checkpoint that a stage needs, and no others.
 
-Of either family (``families.py``). The transformers classes build themselves without allocating weights
+Of either family (``family.py``). The transformers classes build themselves without allocating weights
 and read, one by one, the tensors that they are given: those of the part, from the files that hold them.
 Weights are float16 on a GPU and float32 on a CPU unless the config says otherwise. Attention is always
 ``sdpa``: with ``eager`` the second family's speech encoder in transformers 5 does not mask its padding.

@@ -1,8 +1,8 @@
 """Average precision and medians of every neuron, for all languages in one pass (D5).
 
-For one neuron and n utterances a kernel sorts the activations once (``sorting.py``, the language carried
-along), deals them out to their languages in that order, and sums the precision at every utterance of a
-language. Ties are exact: precision and recall move only where the activation changes, as
+For one neuron and n utterances a kernel sorts the activations once (``ranking/sorting.py``, the language
+carried along), deals them out to their languages in that order, and sums the precision at every utterance
+of a language. Ties are exact: precision and recall move only where the activation changes, as
 scikit-learn's ``average_precision_score`` has it.
 """
 

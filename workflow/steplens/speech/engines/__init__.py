@@ -1,0 +1,1 @@
+"""Speech engines (D13); ``engine.py`` says what each gives."""

@@ -2,8 +2,8 @@
 
 While a sentence is generated, chosen neurons are fixed at a median that tells neither language nor
 modality apart; what is written then is set against what is written with all neurons free, and with random
-neurons fixed. Here: the stage for neurons of the decoder. ``causal_trials.py`` says which neurons and
-values, ``causal_encoder.py`` has the encoders, ``causal_summary.py`` the tables, docs/methods/causal.md the
+neurons fixed. Here: the stage for neurons of the decoder. ``trials.py`` says which neurons and
+values, ``encoder.py`` has the encoders, ``summary.py`` the tables, docs/methods/causal.md the
 definitions. After "Revisiting Modality Invariance in a Multilingual Speech-Text Model via Neuron-Level
 Analysis" (arXiv 2601.17387).
 """

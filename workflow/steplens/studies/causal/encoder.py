@@ -64,7 +64,7 @@ def causal_encoder(
     corpus, speech : paths
         ``corpus/<language>.parquet`` and, for speech, ``speech/<language>.parquet``.
     ranking, medians : paths
-        The encoder's ranking of languages, and what ``causal_medians.py`` wrote.
+        The encoder's ranking of languages, and what ``medians.py`` wrote.
     outputs : mapping
         Task to table, all in one folder.
     ks, n_utterances, n_random, seed, max_new_tokens

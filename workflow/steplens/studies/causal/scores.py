@@ -26,7 +26,7 @@ def _metrics() -> tuple[BLEU, CHRF]:
 
 
 def edit_sums(texts: Sequence[str], references: Sequence[str | None]) -> np.ndarray:
-    """(n_texts, 2): edits and characters of the reference (``scoring.py``); zero without a reference."""
+    """(n_texts, 2): edits and characters of the reference (``languages/error_rate.py``); else zeros."""
     return np.array(
         [
             (0, 0) if reference is None else character_edits(reference, text)
